@@ -1,0 +1,3 @@
+//! API types of bpfleet.
+
+pub mod names;

@@ -1,0 +1,13 @@
+//! Which programs of an object go where on a node: the spec and the object in, a decision out.
+//!
+//! Pure: no I/O, no unsafe code. The operator asks before it rolls anything out and the agent before it
+//! loads, so that the two never disagree.
+
+mod hooks;
+mod problem;
+mod support;
+mod target;
+
+pub use hooks::{PlannedHook, plan_hooks};
+pub use problem::{Problem, ProblemKind};
+pub use target::{Attach, InterfaceSelector};

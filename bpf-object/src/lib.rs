@@ -1,1 +1,39 @@
-//! Part of bpfleet.
+//! What an eBPF object file holds: programs, maps, licence, externs and CO-RE relocations.
+//!
+//! Pure: bytes in, values out. Nothing here does I/O, panics, overflows or allocates more than a
+//! small multiple of its input, whatever the bytes are.
+//!
+//! - [`inspect`] reads an object; [`InspectError`] says what is wrong with it and what to do.
+//! - [`ObjectInfo::relocation_at`] tells which field, type or enumerator an instruction that the
+//!   verifier refused as poisoned stands for.
+//! - [`for_aya`] gives sections the names that aya knows, where libbpf accepts more spellings.
+
+mod access;
+mod btf;
+mod bytes;
+mod core_relo;
+mod elf;
+mod error;
+mod externs;
+mod info;
+mod kind;
+mod map;
+mod map_type;
+mod normalise;
+mod program;
+mod sec;
+
+pub use core_relo::{CoreKind, CoreRelocation, SourceLine};
+pub use elf::{Endian, MAX_OBJECT_SIZE};
+pub use error::{InspectError, SizeLimit};
+pub use externs::{Extern, ExternKind};
+pub use info::{ObjectInfo, inspect, inspect_for};
+pub use kind::{
+    AddrFamily, Direction, NetkitSide, ProgramKind, SkSkbKind, SockAddrHook, SockHook, SockoptHook, TcKind,
+    XdpAttach,
+};
+pub use map::{Map, MapSource, Pinning};
+pub use map_type::map_type_name;
+pub use normalise::for_aya;
+pub use program::Program;
+pub use sec::{Sec, SecTarget, parse_sec};

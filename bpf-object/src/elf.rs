@@ -1,0 +1,352 @@
+//! The ELF file: header checks, sections and symbols, read once into plain values.
+
+use std::fmt;
+
+use object::elf::{self, FileHeader64};
+use object::read::elf::{FileHeader, SectionHeader, Sym};
+use object::{Endianness, SymbolIndex};
+
+use crate::bytes::{Bytes, MAX_NAME, utf8_prefix};
+use crate::error::{InspectError, SizeLimit};
+
+/// Largest object that is read, in bytes.
+pub const MAX_OBJECT_SIZE: usize = 32 << 20;
+/// Most sections; the kernel has no bound, real objects have tens.
+const MAX_SECTIONS: usize = 8192;
+/// Most symbols; real objects have hundreds, with local labels a few thousand.
+const MAX_SYMBOLS: usize = 262_144;
+/// Most bytes in a section that takes no room in the file: what `.bss` would allocate when loaded.
+const MAX_NOBITS: u64 = 64 << 20;
+
+/// Byte order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endian {
+    /// Least significant byte first (x86-64, arm64).
+    Little,
+    /// Most significant byte first (s390x).
+    Big,
+}
+
+impl Endian {
+    /// The byte order of the machine that this code was compiled for.
+    pub const HOST: Endian = if cfg!(target_endian = "big") {
+        Endian::Big
+    } else {
+        Endian::Little
+    };
+
+    /// What clang's `-target` calls eBPF of this byte order.
+    pub fn clang_target(self) -> &'static str {
+        match self {
+            Endian::Little => "bpfel",
+            Endian::Big => "bpfeb",
+        }
+    }
+}
+
+impl fmt::Display for Endian {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Endian::Little => "little-endian",
+            Endian::Big => "big-endian",
+        })
+    }
+}
+
+/// A section of the file.
+pub(crate) struct Section<'a> {
+    pub(crate) name: &'a str,
+    /// Empty for a section without file contents (`.bss`).
+    pub(crate) data: &'a [u8],
+    /// Size when loaded, in bytes.
+    pub(crate) size: u64,
+    pub(crate) executable: bool,
+}
+
+/// What a symbol names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SymbolType {
+    Function,
+    Section,
+    Other,
+}
+
+/// A symbol.
+pub(crate) struct Symbol<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) kind: SymbolType,
+    /// Index of the section it is defined in; `None` if undefined, absolute or common.
+    pub(crate) section: Option<usize>,
+    pub(crate) undefined: bool,
+    pub(crate) local: bool,
+    pub(crate) weak: bool,
+    pub(crate) value: u64,
+    pub(crate) size: u64,
+}
+
+/// An ELF file for eBPF whose sections lie within the file and whose names are text.
+pub(crate) struct Elf<'a> {
+    pub(crate) endian: Endian,
+    /// By section index; index 0 is the null section.
+    pub(crate) sections: Vec<Section<'a>>,
+    pub(crate) symbols: Vec<Symbol<'a>>,
+}
+
+impl<'a> Elf<'a> {
+    /// Reads `bytes`, whose first byte must lie at a multiple of eight in memory.
+    pub(crate) fn parse(bytes: &'a [u8], wanted: Endian) -> Result<Self, InspectError> {
+        let header = check_header(bytes, wanted)?;
+        let object_endian = match wanted {
+            Endian::Little => Endianness::Little,
+            Endian::Big => Endianness::Big,
+        };
+        let table = header
+            .sections(object_endian, bytes)
+            .map_err(|e| InspectError::malformed("section headers", e))?;
+        if table.len() > MAX_SECTIONS {
+            return Err(InspectError::too_many(
+                "the section table",
+                table.len(),
+                MAX_SECTIONS,
+            ));
+        }
+        let mut sections = Vec::with_capacity(table.len());
+        for (index, section) in table.iter().enumerate() {
+            let name = table
+                .section_name(object_endian, section)
+                .map_err(|e| InspectError::malformed(format!("name of section {index}"), e))?;
+            let name = checked_name(name, || format!("name of section {index}"))?;
+            sections.push(read_section(bytes, object_endian, section, name)?);
+        }
+        let symbols = read_symbols(bytes, object_endian, &table)?;
+        Ok(Elf {
+            endian: wanted,
+            sections,
+            symbols,
+        })
+    }
+
+    /// The first section of this name.
+    pub(crate) fn section(&self, name: &str) -> Option<&Section<'a>> {
+        self.sections.iter().find(|s| s.name == name)
+    }
+
+    /// Contents of the first section of this name, for reads in the object's byte order.
+    pub(crate) fn section_bytes(&self, name: &str) -> Option<Bytes<'a>> {
+        self.section(name).map(|s| Bytes::new(s.data, self.endian))
+    }
+}
+
+fn check_header(bytes: &[u8], wanted: Endian) -> Result<&FileHeader64<Endianness>, InspectError> {
+    if bytes.len() > MAX_OBJECT_SIZE {
+        return Err(InspectError::TooLarge {
+            what: "the object".into(),
+            size: bytes.len() as u64,
+            limit: SizeLimit::Bytes(MAX_OBJECT_SIZE as u64),
+        });
+    }
+    if !bytes.starts_with(&elf::ELFMAG) {
+        return Err(InspectError::NotElf { found: look(bytes) });
+    }
+    let truncated = |what: &str, needed: u64| InspectError::Truncated {
+        what: what.into(),
+        needed,
+        size: bytes.len() as u64,
+    };
+    if bytes.len() < size_of::<FileHeader64<Endianness>>() {
+        return Err(truncated(
+            "the ELF header",
+            size_of::<FileHeader64<Endianness>>() as u64,
+        ));
+    }
+    if bytes.get(4) == Some(&1) {
+        return Err(InspectError::WrongMachine {
+            machine: "a 32-bit processor".into(),
+        });
+    }
+    let header =
+        FileHeader64::<Endianness>::parse(bytes).map_err(|e| InspectError::malformed("ELF header", e))?;
+    let endian = header
+        .endian()
+        .map_err(|e| InspectError::malformed("byte order", e))?;
+    // The machine comes first: an x86 program is no better for having the right byte order.
+    let machine = header.e_machine(endian);
+    if machine != elf::EM_BPF {
+        return Err(InspectError::WrongMachine {
+            machine: machine_name(machine),
+        });
+    }
+    let object = match endian {
+        Endianness::Little => Endian::Little,
+        Endianness::Big => Endian::Big,
+    };
+    if object != wanted {
+        return Err(InspectError::WrongEndian { object, wanted });
+    }
+    match header.e_type(endian) {
+        elf::ET_REL => {}
+        elf::ET_EXEC => {
+            return Err(InspectError::NotRelocatable {
+                found: "an executable".into(),
+            });
+        }
+        elf::ET_DYN => {
+            return Err(InspectError::NotRelocatable {
+                found: "a shared library".into(),
+            });
+        }
+        other => {
+            return Err(InspectError::NotRelocatable {
+                found: format!("e_type {}", other.0),
+            });
+        }
+    }
+    let count = u64::from(header.e_shnum(endian)).max(1);
+    let end = header.e_shoff(endian).saturating_add(count * 64);
+    if header.e_shoff(endian) != 0 && end > bytes.len() as u64 {
+        return Err(truncated("the table of section headers", end));
+    }
+    Ok(header)
+}
+
+fn read_section<'a>(
+    bytes: &'a [u8],
+    endian: Endianness,
+    section: &elf::SectionHeader64<Endianness>,
+    name: &'a str,
+) -> Result<Section<'a>, InspectError> {
+    let size = section.sh_size(endian);
+    let kind = section.sh_type(endian);
+    let has_bits = kind != elf::SHT_NOBITS;
+    if !has_bits && size > MAX_NOBITS {
+        return Err(InspectError::TooLarge {
+            what: format!("section {name:?}"),
+            size,
+            limit: SizeLimit::Bytes(MAX_NOBITS),
+        });
+    }
+    let data = match section.file_range(endian) {
+        None => &[],
+        Some(_) if kind == elf::SHT_NULL => &[],
+        Some((start, len)) => {
+            let end = start.saturating_add(len);
+            let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+            range
+                .and_then(|(start, end)| bytes.get(start..end))
+                .ok_or_else(|| InspectError::Truncated {
+                    what: format!("section {name:?}"),
+                    needed: end,
+                    size: bytes.len() as u64,
+                })?
+        }
+    };
+    let executable = section.sh_flags(endian).0 & elf::SHF_EXECINSTR.0 != 0;
+    Ok(Section {
+        name,
+        data,
+        size,
+        executable: executable && kind == elf::SHT_PROGBITS,
+        has_bits,
+    })
+}
+
+fn read_symbols<'a>(
+    bytes: &'a [u8],
+    endian: Endianness,
+    table: &object::read::elf::SectionTable<'a, FileHeader64<Endianness>>,
+) -> Result<Vec<Symbol<'a>>, InspectError> {
+    let symbols = table
+        .symbols(endian, bytes, elf::SHT_SYMTAB)
+        .map_err(|e| InspectError::malformed("symbol table", e))?;
+    if symbols.len() > MAX_SYMBOLS {
+        return Err(InspectError::too_many(
+            "the symbol table",
+            symbols.len(),
+            MAX_SYMBOLS,
+        ));
+    }
+    let mut out = Vec::with_capacity(symbols.len());
+    for (index, symbol) in symbols.iter().enumerate() {
+        let name = symbols
+            .symbol_name(endian, symbol)
+            .map_err(|e| InspectError::malformed(format!("name of symbol {index}"), e))?;
+        let name = checked_name(name, || format!("name of symbol {index}"))?;
+        let section = symbols
+            .symbol_section(endian, symbol, SymbolIndex(index))
+            .map_err(|e| InspectError::malformed(format!("section of symbol {name:?}"), e))?
+            .map(|s| s.0);
+        if section.is_some_and(|s| s >= table.len()) {
+            return Err(InspectError::malformed(
+                format!("symbol {name:?}"),
+                "it is in a section that is not",
+            ));
+        }
+        out.push(Symbol {
+            name,
+            kind: match symbol.st_type() {
+                elf::STT_FUNC => SymbolType::Function,
+                elf::STT_SECTION => SymbolType::Section,
+                _ => SymbolType::Other,
+            },
+            section,
+            undefined: index != 0 && symbol.is_undefined(endian),
+            local: symbol.st_bind() == elf::STB_LOCAL,
+            weak: symbol.st_bind() == elf::STB_WEAK,
+            value: symbol.st_value(endian),
+            size: symbol.st_size(endian),
+        });
+    }
+    Ok(out)
+}
+
+fn checked_name<'a>(name: &'a [u8], what: impl Fn() -> String) -> Result<&'a str, InspectError> {
+    if name.len() > MAX_NAME {
+        return Err(InspectError::malformed(
+            what(),
+            format!("longer than {MAX_NAME} bytes"),
+        ));
+    }
+    std::str::from_utf8(name).map_err(|e| InspectError::malformed(what(), e))
+}
+
+fn machine_name(machine: elf::Machine) -> String {
+    match machine {
+        elf::EM_X86_64 => "x86-64".into(),
+        elf::EM_AARCH64 => "arm64".into(),
+        elf::EM_386 => "x86".into(),
+        elf::EM_ARM => "arm".into(),
+        elf::EM_S390 => "s390x".into(),
+        elf::EM_PPC64 => "powerpc64".into(),
+        elf::EM_RISCV => "RISC-V".into(),
+        elf::EM_NONE => "no machine (e_machine 0)".into(),
+        other => format!("ELF machine {}", other.0),
+    }
+}
+
+/// What bytes that are no ELF file look like: the usual mistakes by name, else their first bytes.
+fn look(bytes: &[u8]) -> String {
+    let starts = |prefix: &[u8]| bytes.starts_with(prefix);
+    match bytes {
+        [] => "an empty file".into(),
+        _ if starts(b"\x1f\x8b") => "a gzip archive".into(),
+        _ if starts(b"\x28\xb5\x2f\xfd") => "a zstd archive".into(),
+        _ if starts(b"\xfd7zXZ") => "an xz archive".into(),
+        _ if starts(b"!<arch>") => "a static library (ar archive)".into(),
+        _ if starts(b"BC\xc0\xde") => "LLVM bitcode".into(),
+        _ if starts(b"f0VMR") => {
+            "base64 text of an ELF file (a ConfigMap takes it in binaryData, not data)".into()
+        }
+        _ if bytes.len() < 4 && elf::ELFMAG.starts_with(bytes) => "only the start of one".into(),
+        _ => {
+            let head = bytes.get(..24.min(bytes.len())).unwrap_or(bytes);
+            let text = utf8_prefix(head);
+            let line = text.lines().next().unwrap_or("");
+            if !line.is_empty() && line.chars().all(|c| !c.is_control() || c == '\t') {
+                format!("text that begins with {line:?}")
+            } else {
+                let first: Vec<String> = head.iter().take(4).map(|b| format!("{b:02x}")).collect();
+                format!("data that begins with {}", first.join(" "))
+            }
+        }
+    }
+}

@@ -217,8 +217,7 @@ fn read_section<'a>(
 ) -> Result<Section<'a>, InspectError> {
     let size = section.sh_size(endian);
     let kind = section.sh_type(endian);
-    let has_bits = kind != elf::SHT_NOBITS;
-    if !has_bits && size > MAX_NOBITS {
+    if kind == elf::SHT_NOBITS && size > MAX_NOBITS {
         return Err(InspectError::TooLarge {
             what: format!("section {name:?}"),
             size,
@@ -246,7 +245,6 @@ fn read_section<'a>(
         data,
         size,
         executable: executable && kind == elf::SHT_PROGBITS,
-        has_bits,
     })
 }
 
@@ -299,7 +297,7 @@ fn read_symbols<'a>(
     Ok(out)
 }
 
-fn checked_name<'a>(name: &'a [u8], what: impl Fn() -> String) -> Result<&'a str, InspectError> {
+fn checked_name(name: &[u8], what: impl Fn() -> String) -> Result<&str, InspectError> {
     if name.len() > MAX_NAME {
         return Err(InspectError::malformed(
             what(),

@@ -1,0 +1,37 @@
+# The commands of a developer. `make` alone explains them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.PHONY: help setup demo test fmt lint unit integration generate tools clean-cache
+
+help: ## this text
+	@echo "bpfleet: declare an eBPF program once, every node runs the build that fits its kernel"
+	@echo
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "New here? 'make demo' starts an API server, operator and agent on this machine, runs an example"
+	@echo "in its kernel and removes it again (root; KEEP=1 leaves it up). 'make test' is what CI runs."
+
+setup: ## install what is missing on a Debian machine (apt, Go); nothing if nothing is
+	@scripts/setup.sh
+
+demo: setup ## the whole way on this machine: kubectl apply to a program in the kernel (KEEP=1, EXAMPLE=name)
+	@scripts/demo.sh
+
+test: ## everything CI runs: format, clippy, generated files, unit and integration tests (root)
+	@scripts/test.sh
+
+fmt: ## format the Rust code
+	cargo fmt --all
+
+lint: ## check format and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+generate: ## rewrite generated files: CRDs, rendered manifests (tests compare them)
+	@scripts/generate.sh
+
+tools: setup ## build the pinned Kubernetes, etcd and Helm commands into the cache
+	@scripts/tools.sh kube-apiserver kube-controller-manager kubectl etcd helm
+
+clean-cache: ## remove the cache: built tools, fetched Go, CI's target directory
+	@scripts/clean-cache.sh

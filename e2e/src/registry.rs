@@ -1,0 +1,156 @@
+//! Debian's docker-registry on loopback, plain HTTP.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{During, Error, Result, write_file};
+use crate::process::{Launch, Process};
+use crate::scratch::Scratch;
+use crate::{ports, wait};
+
+/// User of a registry that asks for one.
+pub const USER: &str = "puller";
+/// Password of [`USER`].
+pub const PASSWORD: &str = "only-for-tests";
+/// bcrypt of [`PASSWORD`], the only form the registry takes.
+const HTPASSWD: &str = "puller:$2b$04$abcdefghijklmnopqrstuuSOASZ5gFdIXxQU/MI4albXfVKBHc6R2\n";
+
+/// A running registry. Dropping it ends it and removes its content.
+pub struct Registry {
+    process: Process,
+    launch: Launch,
+    port: u16,
+    pub(crate) auth: bool,
+    scratch: Scratch,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) http: reqwest::Client,
+}
+
+impl Registry {
+    /// Starts a registry that anybody may read and write.
+    pub fn start() -> Result<Registry> {
+        Registry::start_with(false)
+    }
+
+    /// Starts a registry that wants [`USER`] and [`PASSWORD`].
+    pub fn start_with_password() -> Result<Registry> {
+        Registry::start_with(true)
+    }
+
+    fn start_with(auth: bool) -> Result<Registry> {
+        let scratch = Scratch::new("registry")?;
+        let port = ports::free()?;
+        let storage = scratch.dir("storage")?;
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
+             http: {{addr: \"127.0.0.1:{port}\"}}\n",
+            storage.display()
+        );
+        if auth {
+            let htpasswd = scratch.path().join("htpasswd");
+            write_file(&htpasswd, HTPASSWD)?;
+            config.push_str(&format!(
+                "auth: {{htpasswd: {{realm: test, path: {}}}}}\n",
+                htpasswd.display()
+            ));
+        }
+        let file = scratch.path().join("config.yml");
+        write_file(&file, config)?;
+        let launch = Launch::new("registry", program()?).arg("serve").arg(&file);
+        let process = launch.start(scratch.path())?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .during(|| "starting the registry client's runtime")?;
+        let registry = Registry {
+            process,
+            launch,
+            port,
+            auth,
+            scratch,
+            runtime,
+            http: reqwest::Client::new(),
+        };
+        registry.wait_ready()?;
+        Ok(registry)
+    }
+
+    /// `127.0.0.1:PORT`, as it stands in image references.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it: clients see refused connections. Its content stays.
+    pub fn kill(&self) -> Result<()> {
+        self.process.kill().map(drop)
+    }
+
+    /// Starts it again on the same port and content.
+    pub fn restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.process = self.launch.start(self.scratch.path())?;
+        self.wait_ready()
+    }
+
+    /// Where its blobs lie, for tests that damage one.
+    pub fn storage(&self) -> PathBuf {
+        self.scratch.path().join("storage")
+    }
+
+    /// File of a blob in [`Registry::storage`], by its digest (`sha256:<hex>`).
+    pub fn blob_file(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        let start = hex.get(..2).unwrap_or_default();
+        self.storage()
+            .join("docker/registry/v2/blobs/sha256")
+            .join(start)
+            .join(hex)
+            .join("data")
+    }
+
+    fn wait_ready(&self) -> Result<()> {
+        let url = format!("http://{}/v2/", self.host());
+        wait::until("the registry to be ready", Duration::from_secs(30), || match self
+            .process
+            .check("its readiness was awaited")
+        {
+            Err(ended) => Ok(Err(ended)),
+            Ok(()) => http_status(&url).map(|_| Ok(())),
+        })?
+    }
+}
+
+/// GET of a plain HTTP URL: its status code.
+pub fn http_status(url: &str) -> Result<u16> {
+    http_get(url).map(|(code, _)| code)
+}
+
+/// GET of a plain HTTP URL: its status code and body, within 10 s.
+pub fn http_get(url: &str) -> Result<(u16, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .during(|| "starting a runtime for an HTTP request")?;
+    runtime.block_on(async {
+        let answer = reqwest::Client::new()
+            .get(url)
+            .timeout(Duration::from_secs(10))
+            .send()
+            .await;
+        let answer = answer.during(|| format!("GET {url}"))?;
+        let code = answer.status().as_u16();
+        Ok((code, answer.text().await.during(|| format!("GET {url}"))?))
+    })
+}
+
+fn program() -> Result<PathBuf> {
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&places)
+        .map(|dir| dir.join("docker-registry"))
+        .find(|path| path.exists());
+    found.ok_or_else(|| Error::Missing {
+        path: Path::new("docker-registry").to_owned(),
+        hint: "install it with scripts/setup.sh (Debian package docker-registry)".into(),
+    })
+}

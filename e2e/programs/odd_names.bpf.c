@@ -2,7 +2,7 @@
 /* Maps whose names are no file names in bpffs: data sections have dots. */
 #include "counts.h"
 
-__u64 execs SEC(".data.per-exec");
+__u64 execs SEC(".data.per_exec");
 const volatile __u64 step SEC(".rodata.config") = 1;
 __u64 total;
 

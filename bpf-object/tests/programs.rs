@@ -1,0 +1,129 @@
+//! The test programs of the end-to-end tests and the examples: each is read, and opens in aya.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+use std::process::Command;
+
+use bpf_object::{ExternKind, InspectError, for_aya, inspect};
+
+fn build(script: &str) -> tempfile::TempDir {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let out = tempfile::tempdir().unwrap();
+    let run = Command::new(root.join(script))
+        .arg(out.path())
+        .output()
+        .expect("the script runs");
+    assert!(
+        run.status.success(),
+        "{script}: {}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    out
+}
+
+fn objects(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (
+                name.trim_end_matches(".bpf.o").to_owned(),
+                std::fs::read(&path).unwrap(),
+            )
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn the_test_programs_are_read_and_open_in_aya() {
+    let out = build("e2e/programs/build.sh");
+    let objects = objects(out.path());
+    assert!(objects.len() > 30, "{}", objects.len());
+    for (name, bytes) in objects {
+        let info = match (name.as_str(), inspect(&bytes)) {
+            ("big_endian", result) => {
+                assert!(
+                    matches!(result, Err(InspectError::WrongEndian { .. })),
+                    "{result:?}"
+                );
+                continue;
+            }
+            ("no_programs", result) => {
+                let error = result.unwrap_err().to_string();
+                assert!(error.ends_with("where only subprograms go: forgotten"), "{error}");
+                continue;
+            }
+            (_, result) => result.unwrap_or_else(|e| panic!("{name}: {e}")),
+        };
+        assert!(info.license.is_some(), "{name}: no licence");
+        let counts = info
+            .map("counts")
+            .unwrap_or_else(|| panic!("{name}: no map counts"));
+        assert_eq!(
+            (counts.type_name().as_str(), counts.key_size, counts.value_size),
+            ("array", 4, 8),
+            "{name}"
+        );
+        assert_eq!(
+            info.externs.is_empty(),
+            name != "kconfig",
+            "{name}: {:?}",
+            info.externs
+        );
+        if name == "kconfig" {
+            assert_eq!(info.externs.first().map(|e| e.kind), Some(ExternKind::Kconfig));
+            continue;
+        }
+        open_in_aya(&name, &bytes, &info);
+    }
+}
+
+#[test]
+fn the_examples_are_read_and_open_in_aya() {
+    let out = build("examples/build.sh");
+    let objects = objects(out.path());
+    assert!(objects.len() >= 4, "{}", objects.len());
+    for (name, bytes) in objects {
+        let info = inspect(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(info.license.is_some() && !info.maps.is_empty(), "{name}");
+        open_in_aya(&name, &bytes, &info);
+    }
+}
+
+fn open_in_aya(name: &str, bytes: &[u8], info: &bpf_object::ObjectInfo) {
+    let renamed = for_aya(bytes, info).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let opened = aya_obj::Object::parse(renamed.as_deref().unwrap_or(bytes));
+    let opened = opened.unwrap_or_else(|e| panic!("{name} in aya: {e}"));
+    let mut wanted: Vec<_> = info.programs.iter().map(|p| p.name.clone()).collect();
+    let mut found: Vec<_> = opened.programs.keys().cloned().collect();
+    wanted.sort();
+    found.sort();
+    assert_eq!(wanted, found, "{name}");
+    let mut wanted: Vec<_> = info.maps.iter().map(|m| m.name.clone()).collect();
+    let mut found: Vec<_> = opened.maps.keys().cloned().collect();
+    wanted.sort();
+    found.sort();
+    assert_eq!(wanted, found, "maps of {name}");
+}
+
+#[test]
+fn what_the_verifier_will_refuse_is_named() {
+    let out = build("e2e/programs/build.sh");
+    let objects = objects(out.path());
+    let (_, bytes) = objects.iter().find(|(name, _)| name == "core_missing").unwrap();
+    let info = inspect(bytes).unwrap();
+    let messages: Vec<_> = (0..info.programs[0].instructions)
+        .filter_map(|i| info.relocation_at("read_missing", i))
+        .map(bpf_object::CoreRelocation::describe_missing)
+        .collect();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(
+        messages[0].starts_with(
+            "field task_struct.bpfleet_no_such_field does not exist in this kernel; used at core_missing.bpf.c:"
+        ),
+        "{messages:?}"
+    );
+}

@@ -81,7 +81,7 @@ pub struct BpfRevisionStatus {
     pub sources: Vec<RevisionSource>,
 }
 
-/// Where the bytes of one object can be had: exactly one of the members besides the digest.
+/// Where the bytes of one object can be had: either `configMap` or `image`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionSource {
@@ -90,6 +90,9 @@ pub struct RevisionSource {
     /// An immutable ConfigMap in bpfleet's own namespace, made and owned by bpfleet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapSource>,
+    /// The ConfigMap that the BpfProgram named, and that `configMap` is a copy of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<ConfigMapSource>,
     /// A file in an image, by the image's digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<RevisionImage>,

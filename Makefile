@@ -1,7 +1,7 @@
 # The commands of a developer. `make` alone explains them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup demo test fmt lint unit integration generate tools clean-cache
+.PHONY: help setup demo test fmt lint generate tools clean-cache
 
 help: ## this text
 	@echo "bpfleet: declare an eBPF program once, every node runs the build that fits its kernel"
@@ -28,7 +28,8 @@ lint: ## check format and clippy, warnings denied
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 generate: ## rewrite generated files: CRDs, rendered manifests (tests compare them)
-	@scripts/generate.sh
+	cargo run --quiet -p bpfleet-crds --bin crdgen -- charts/bpfleet/templates/crds
+	scripts/render.sh
 
 tools: setup ## build the pinned Kubernetes, etcd and Helm commands into the cache
 	@scripts/tools.sh kube-apiserver kube-controller-manager kubectl etcd helm

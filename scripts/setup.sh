@@ -27,7 +27,8 @@ need iproute2 ip
 need bpftool bpftool
 need util-linux setpriv
 need docker-registry docker-registry
-go=$(find_go) || need golang-go /usr/bin/go
+# Any Go will do here: an old one fetches the new one below.
+go=$(find_go) || need golang-go go
 
 if [ ${#missing[@]} -gt 0 ]; then
   step "installing with apt: ${missing[*]}"

@@ -275,3 +275,24 @@ fn a_control_plane_is_up_in_seconds() {
     // Other tests and compilers share the processors; alone it takes a few seconds.
     assert!(took < Duration::from_secs(60), "{took:?}");
 }
+
+#[test]
+fn a_report_shows_conditions_events_and_logs() {
+    let cluster = shared::cluster();
+    let _watch = diagnose::on_failure(cluster);
+    let node = cluster.add_node("reported").unwrap();
+    let name = node.name();
+    let object =
+        format!("{{apiVersion: bpfleet.io/v1alpha1, kind: BpfNode, metadata: {{name: {name}}}, spec: {{}}}}");
+    cluster.kubectl().apply(&object).unwrap();
+    let report = diagnose::report(cluster);
+    cluster.kubectl().delete("bpfnode/reported", SOON).unwrap();
+    for part in [
+        "BpfNode/reported",
+        "---- events",
+        "kube-apiserver.log",
+        "---- bpftool link",
+    ] {
+        assert!(report.contains(part), "no {part:?} in:\n{report}");
+    }
+}

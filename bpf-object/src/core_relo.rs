@@ -340,11 +340,9 @@ struct RawLine {
 
 impl<'a> Lines<'a> {
     fn parse(part: Bytes<'a>, btf: &Btf<'a>) -> Result<Self, InspectError> {
-        let mut by_section: BTreeMap<&'a str, Vec<RawLine>> = BTreeMap::new();
+        // By the name's offset first: a name is looked up once, not for each of its lines.
+        let mut by_offset: BTreeMap<u32, Vec<RawLine>> = BTreeMap::new();
         records(part, "line information", 16, |section, record| {
-            let name = btf
-                .string(section)
-                .ok_or_else(|| bad("a section name is not in .BTF"))?;
             let field = |at| record.u32(at).ok_or_else(|| bad("line information is cut off"));
             let line = RawLine {
                 instruction: field(0)?,
@@ -352,9 +350,16 @@ impl<'a> Lines<'a> {
                 text: field(8)?,
                 position: field(12)?,
             };
-            by_section.entry(name).or_default().push(line);
+            by_offset.entry(section).or_default().push(line);
             Ok(())
         })?;
+        let mut by_section: BTreeMap<&'a str, Vec<RawLine>> = BTreeMap::new();
+        for (offset, lines) in by_offset {
+            let name = btf
+                .string(offset)
+                .ok_or_else(|| bad("a section name is not in .BTF"))?;
+            by_section.entry(name).or_default().extend(lines);
+        }
         for lines in by_section.values_mut() {
             lines.sort_by_key(|l| l.instruction);
         }

@@ -10,6 +10,8 @@ use crate::map_type::{ARRAY, map_type_name};
 
 /// Most maps of one object.
 const MAX_MAPS: usize = 1024;
+/// Most members of a map's definition; libbpf knows twelve.
+const MAX_MEMBERS: u16 = 64;
 /// Size of the struct that legacy definitions have in common, in bytes.
 const LEGACY_SIZE: u64 = 20;
 
@@ -87,7 +89,12 @@ pub(crate) fn read(elf: &Elf<'_>, btf: Option<&Btf<'_>>) -> Result<Vec<Map>, Ins
         })?;
         read_btf(btf, &mut maps)?;
     }
-    for (index, section) in elf.sections.iter().enumerate().filter(|(_, s)| s.name == "maps") {
+    for (index, section) in elf
+        .sections
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| s.name == "maps" || s.name.starts_with("maps/"))
+    {
         read_legacy(elf, index, section, &mut maps)?;
     }
     for section in &elf.sections {
@@ -207,6 +214,13 @@ fn read_definition(btf: &Btf<'_>, variable: Type) -> Result<Map, InspectError> {
         .resolve(variable.size_or_type)
         .filter(|(_, t)| t.kind == Kind::Struct)
         .ok_or_else(|| bad("it is not declared as a struct".into()))?;
+    if definition.vlen > MAX_MEMBERS {
+        return Err(InspectError::too_many(
+            format!("the definition of map {name:?}"),
+            usize::from(definition.vlen),
+            usize::from(MAX_MEMBERS),
+        ));
+    }
     let mut map = Map {
         name: name.into(),
         map_type: 0,

@@ -3,7 +3,7 @@
 //! Nothing moves: the string table and `.BTF` are written again at the end of the file with the new
 //! names added, and the few offsets that refer to names are patched in place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::Bytes;
 use crate::elf::Endian;
@@ -207,9 +207,9 @@ impl<'a> File<'a> {
             return Err(bad("the strings of .BTF are not at its end"));
         }
         let mut new = old.get(start..).unwrap_or_default().to_vec();
-        let mut offsets = Vec::new();
+        let mut offsets = BTreeMap::new();
         for rename in renames {
-            offsets.push((rename.old, append(&mut new, &rename.new)?));
+            offsets.insert(rename.old, append(&mut new, &rename.new)?);
         }
         let mut contents = old.get(..start).unwrap_or_default().to_vec();
         contents.extend_from_slice(&new);
@@ -221,7 +221,7 @@ impl<'a> File<'a> {
         for place in name_places(Bytes::new(ext, self.endian))? {
             let name = offset(Bytes::new(ext, self.endian).u32(place).map(u64::from))
                 .and_then(|at| strings.string(at, crate::bytes::MAX_NAME));
-            if let Some((_, new)) = offsets.iter().find(|(old, _)| Some(*old) == name) {
+            if let Some(new) = name.and_then(|name| offsets.get(name)) {
                 self.put_u32(ext_at + place, *new)?;
             }
         }

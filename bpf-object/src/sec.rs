@@ -64,7 +64,8 @@ pub enum SecTarget {
         /// Probe name.
         name: String,
     },
-    /// Text after a kind that takes none; libbpf refuses it, aya takes some of it for a name.
+    /// Text that names no target: a label after a kind that takes no target, or after `uprobe`
+    /// without a colon. The target is given elsewhere.
     Label(String),
     /// Text that does not have the form its kind needs.
     Malformed {
@@ -315,6 +316,8 @@ fn parse_target(grammar: Grammar, text: &str) -> SecTarget {
             _ => malformed("CATEGORY/NAME"),
         },
         Grammar::Function => function(text).unwrap_or_else(|| malformed("[MODULE:]FUNCTION[+OFFSET]")),
+        // `uprobe/anything`: libbpf leaves the target to the caller.
+        Grammar::Binary if !text.is_empty() && !text.contains(':') => SecTarget::Label(text.into()),
         Grammar::Binary => binary(text).unwrap_or_else(|| malformed("PATH:FUNCTION[+OFFSET]")),
         Grammar::Usdt => {
             let mut parts = text.splitn(3, ':').filter(|p| !p.is_empty());

@@ -127,10 +127,11 @@ fn a_section_name_gives_kind_and_target() {
             K::Uprobe,
             binary("/bin/bash", "", 0x1234),
         ),
+        ("uprobe//bin/bash", K::Uprobe, T::Label("/bin/bash".into())),
         (
-            "uprobe//bin/bash",
+            "uprobe//bin/bash:",
             K::Uprobe,
-            malformed("/bin/bash", "PATH:FUNCTION[+OFFSET]"),
+            malformed("/bin/bash:", "PATH:FUNCTION[+OFFSET]"),
         ),
         ("uprobe", K::Uprobe, T::None),
         ("uretprobe/libc:malloc", K::Uretprobe, binary("libc", "malloc", 0)),

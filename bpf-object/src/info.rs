@@ -1,8 +1,9 @@
 //! [`inspect`]: an object's contents in one value.
 
 use crate::btf::Btf;
+use crate::btf_ext;
 use crate::bytes::{MAX_NAME, utf8_prefix};
-use crate::core_relo::{self, CoreRelocation};
+use crate::core_relo::CoreRelocation;
 use crate::elf::{Elf, Endian};
 use crate::error::InspectError;
 use crate::externs::{self, Extern};
@@ -48,7 +49,7 @@ pub fn inspect_for(bytes: &[u8], endian: Endian) -> Result<ObjectInfo, InspectEr
         let maps = map::read(&elf, btf.as_ref())?;
         let externs = externs::read(&elf, btf.as_ref())?;
         let co_re = match &btf {
-            Some(btf) => core_relo::read(&elf, btf)?,
+            Some(btf) => btf_ext::read(&elf, btf)?,
             None => Vec::new(),
         };
         Ok(ObjectInfo {

@@ -10,6 +10,7 @@
 
 mod access;
 mod btf;
+mod btf_ext;
 mod bytes;
 mod core_relo;
 mod elf;
@@ -22,18 +23,19 @@ mod map_type;
 mod normalise;
 mod program;
 mod sec;
+mod variant;
 
 pub use core_relo::{CoreKind, CoreRelocation, SourceLine};
 pub use elf::{Endian, MAX_OBJECT_SIZE};
 pub use error::{InspectError, SizeLimit};
 pub use externs::{Extern, ExternKind};
 pub use info::{ObjectInfo, inspect, inspect_for};
-pub use kind::{
-    AddrFamily, Direction, NetkitSide, ProgramKind, SkSkbKind, SockAddrHook, SockHook, SockoptHook, TcKind,
-    XdpAttach,
-};
+pub use kind::ProgramKind;
 pub use map::{Map, MapSource, Pinning};
 pub use map_type::map_type_name;
 pub use normalise::for_aya;
 pub use program::Program;
 pub use sec::{Sec, SecTarget, parse_sec};
+pub use variant::{
+    AddrFamily, Direction, NetkitSide, SkSkbKind, SockAddrHook, SockHook, SockoptHook, TcKind, XdpAttach,
+};

@@ -9,9 +9,10 @@ use crate::bytes::Bytes;
 use crate::elf::Endian;
 use crate::error::InspectError;
 use crate::info::ObjectInfo;
-use crate::kind::{ProgramKind as K, TcKind};
+use crate::kind::ProgramKind as K;
 use crate::program::Program;
 use crate::sec::SecTarget;
+use crate::variant::TcKind;
 
 /// Bytes of one section header.
 const HEADER: usize = 64;

@@ -1,8 +1,8 @@
 //! Section names: what `SEC("…")` says, after libbpf's documented table.
 
-use crate::kind::{
-    AddrFamily, Direction, NetkitSide, ProgramKind as K, SkSkbKind, SockAddrHook, SockHook, SockoptHook,
-    TcKind, XdpAttach,
+use crate::kind::ProgramKind as K;
+use crate::variant::{
+    AddrFamily, Direction, NetkitSide, SkSkbKind, SockAddrHook, SockHook, SockoptHook, TcKind, XdpAttach,
 };
 
 /// A section name, taken apart.

@@ -1,1 +1,9 @@
-//! Part of bpfleet.
+//! The agent of bpfleet: one on each node, which finds out what the kernel can do, loads what the node
+//! shall run, and says what became of it.
+
+pub mod escape;
+pub mod kernel;
+pub mod layout;
+pub mod load;
+pub mod pins;
+pub mod record;

@@ -1,0 +1,18 @@
+//! Loading one revision, in a short-lived process of its own.
+//!
+//! The agent starts its own binary as `load-worker`, hands it a [`request::Request`] over a socket and gets a
+//! [`request::Report`] back. What the worker parses never stays in the agent's memory, and its panic, its
+//! death or its silence is that one program's failure.
+
+mod attach;
+mod attach_network;
+mod error;
+mod interface;
+mod open;
+pub mod request;
+pub mod spawn;
+mod verifier;
+pub mod worker;
+
+pub(crate) use error::chain as error_chain;
+pub(crate) use interface::name_of as interface_name;

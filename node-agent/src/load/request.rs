@@ -1,0 +1,101 @@
+//! What agent and worker say to each other.
+
+use std::path::PathBuf;
+
+use bpfleet_crds::{Digest, NodeReason, hook::Hook, node::FailedHook};
+use serde::{Deserialize, Serialize};
+
+/// Longest report in bytes; a verifier log has at most [`MAX_LOG_BYTES`].
+pub const MAX_REPORT_BYTES: usize = 16 << 20;
+/// Most of a verifier log that is kept, from its end.
+pub const MAX_LOG_BYTES: usize = 4 << 20;
+
+/// What to load, and where it goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// The BpfProgram.
+    pub program: String,
+    /// Its revision.
+    pub revision: String,
+    /// The chosen variant.
+    pub variant: String,
+    /// The hooks; none: every program at its SEC() target.
+    pub hooks: Option<Vec<Hook>>,
+    /// The object file.
+    pub object: PathBuf,
+    /// What it must contain.
+    pub digest: Digest,
+    /// Where the node keeps things.
+    pub node: NodePaths,
+}
+
+/// Where the node keeps things.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodePaths {
+    /// Directory in bpffs below which everything is pinned.
+    pub pin_root: PathBuf,
+    /// The kernel's own BTF; the file need not exist.
+    pub kernel_btf: PathBuf,
+    /// Root of the cgroup version 2 hierarchy; none if none is mounted.
+    pub cgroup_root: Option<PathBuf>,
+    /// Where the host's root directory is mounted.
+    pub host_root: PathBuf,
+    /// Whether perf-based hooks may use links where the kernel has them (5.15).
+    pub perf_links: bool,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    /// Everything is attached and pinned.
+    Loaded(Loaded),
+    /// Nothing is; what ran before still runs.
+    Failed(Failure),
+}
+
+/// A revision that runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// The hooks, in the order of the spec.
+    pub hooks: Vec<LoadedHook>,
+    /// For every descriptor that came with the report: the hook it holds attached.
+    pub held_fds: Vec<String>,
+    /// From the worker's start to its report, in microseconds.
+    pub total_micros: u64,
+}
+
+/// A hook that is attached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadedHook {
+    /// Name.
+    pub name: String,
+    /// The program's name.
+    pub program: String,
+    /// The program's kind, as in SEC().
+    pub kind: String,
+    /// Where it is attached, for people.
+    pub target: String,
+    /// Time in the system calls that attach, in microseconds.
+    pub attach_micros: u64,
+}
+
+/// Why a revision does not run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Why, as one word.
+    pub reason: NodeReason,
+    /// What failed, on what, why, and what to do next.
+    pub message: String,
+    /// The verifier's log.
+    pub log: Option<String>,
+    /// The hooks that failed, if it was hooks.
+    pub failed_hooks: Vec<FailedHook>,
+}
+
+impl Failure {
+    /// A failure of the revision as a whole.
+    pub fn new(reason: NodeReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), log: None, failed_hooks: Vec::new() }
+    }
+}

@@ -1,0 +1,158 @@
+//! Starting the worker, and making sense of its end.
+
+use std::{
+    io::{self, Write},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::ExitStatusExt},
+    },
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use bpfleet_crds::{NodeReason, conditions::tail};
+use tokio::{io::AsyncReadExt, process::Command, task};
+
+use super::request::{Failure, Loaded, MAX_REPORT_BYTES, Report, Request};
+use crate::{kernel::fds, layout::ProgramDir, pins};
+
+/// Name of the subcommand that runs as the worker.
+pub const WORKER_COMMAND: &str = "load-worker";
+/// Most of the worker's standard error that is kept.
+const MAX_STDERR_BYTES: u64 = 64 << 10;
+
+/// How workers are started.
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    /// The agent's own binary.
+    pub binary: PathBuf,
+    /// How long loading may take: the verifier needs seconds for the largest programs.
+    pub timeout: Duration,
+}
+
+/// What a worker left: what it loaded, and the descriptors that keep hooks attached.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What runs.
+    pub loaded: Loaded,
+    /// Hook and descriptor of what cannot be pinned.
+    pub held: Vec<(String, OwnedFd)>,
+}
+
+impl Spawner {
+    /// Loads a revision in a process of its own. Whatever happens to that process, nothing half-made stays.
+    pub async fn load(&self, request: &Request) -> Result<Outcome, Failure> {
+        let outcome = self.run(request).await;
+        if outcome.is_err() {
+            let cleaned = ProgramDir::new(&request.node.pin_root, &request.program)
+                .and_then(|dir| dir.loading_revision(&request.revision).map(|making| (dir, making)))
+                .map_err(|error| error.to_string())
+                .and_then(|(dir, making)| pins::remove_revision(&dir, &making).map_err(|error| error.to_string()));
+            if let Err(error) = cleaned {
+                tracing::warn!(program = request.program, error, "an unfinished revision cannot be removed");
+            }
+        }
+        outcome
+    }
+
+    async fn run(&self, request: &Request) -> Result<Outcome, Failure> {
+        let failed = |what: &str, error: &dyn std::fmt::Display| {
+            Failure::new(NodeReason::LoaderCrashed, format!("{what}: {error}"))
+        };
+        let (ours, theirs) = UnixStream::pair().map_err(|e| failed("cannot make a socket for the loading process", &e))?;
+        let mut child = Command::new(&self.binary)
+            .arg(WORKER_COMMAND)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed("cannot start the loading process", &error))?;
+        let text = serde_json::to_vec(request).map_err(|error| failed("cannot write the request", &error))?;
+        let talk = task::spawn_blocking(move || -> io::Result<_> {
+            (&ours).write_all(&text)?;
+            ours.shutdown(std::net::Shutdown::Write)?;
+            fds::receive(&ours, MAX_REPORT_BYTES)
+        });
+        let stderr = child.stderr.take();
+        let complaints = async {
+            let mut text = Vec::new();
+            if let Some(stderr) = stderr {
+                // What was read before an error is all there is.
+                let _ = stderr.take(MAX_STDERR_BYTES).read_to_end(&mut text).await;
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        let all = async { tokio::join!(talk, complaints, child.wait()) };
+        let Ok((talk, complaints, status)) = tokio::time::timeout(self.timeout, all).await else {
+            // Ends the reader as well: the socket closes with the process.
+            let _ = child.kill().await;
+            return Err(Failure::new(
+                NodeReason::LoaderTimedOut,
+                format!("loading took longer than {} s and was ended; is the node overloaded?", self.timeout.as_secs()),
+            ));
+        };
+        for line in complaints.lines() {
+            tracing::warn!(program = request.program, "{line}");
+        }
+        let status = status.map_err(|error| failed("cannot wait for the loading process", &error))?;
+        let report = talk
+            .map_err(|error| error.to_string())
+            .and_then(|talk| talk.map_err(|error| error.to_string()))
+            .and_then(|(text, fds)| {
+                serde_json::from_slice::<Report>(&text).map(|report| (report, fds)).map_err(|error| error.to_string())
+            });
+        match (status.success(), report) {
+            (true, Ok((Report::Loaded(loaded), fds))) => {
+                let held = loaded.held_fds.iter().cloned().zip(fds).collect();
+                Ok(Outcome { loaded, held })
+            }
+            (true, Ok((Report::Failed(failure), _))) => Err(failure),
+            (true, Err(error)) => Err(failed("the loading process sent no report", &error)),
+            (false, _) => Err(ended(status, &complaints)),
+        }
+    }
+}
+
+/// What the end of a worker means that sent no report.
+fn ended(status: ExitStatus, complaints: &str) -> Failure {
+    let last = tail(complaints.trim(), 512);
+    let memory = complaints.contains("memory allocation of");
+    match status.signal() {
+        _ if memory => Failure::new(
+            NodeReason::LoaderKilled,
+            "loading needed more than 1 GiB of memory and was ended; is this a sensible object?",
+        ),
+        Some(libc::SIGKILL) => Failure::new(
+            NodeReason::LoaderKilled,
+            "the loading process was killed, most likely because the node or the agent's pod ran out of memory",
+        ),
+        Some(signal) => {
+            Failure::new(NodeReason::LoaderCrashed, format!("the loading process died of signal {signal}: {last}"))
+        }
+        None => Failure::new(NodeReason::LoaderCrashed, format!("the loading process failed ({status}): {last}")),
+    }
+}
+
+/// The path of this process's own binary: as the kernel holds it, so that an upgrade under our feet changes nothing.
+pub fn own_binary() -> PathBuf {
+    Path::new("/proc/self/exe").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_worker_becomes_a_reason() {
+        for (status, complaints, reason) in [
+            (ExitStatus::from_raw(libc::SIGKILL), "", NodeReason::LoaderKilled),
+            (ExitStatus::from_raw(libc::SIGSEGV), "", NodeReason::LoaderCrashed),
+            (ExitStatus::from_raw(101 << 8), "thread 'main' panicked at x.rs", NodeReason::LoaderCrashed),
+            (ExitStatus::from_raw(libc::SIGABRT), "memory allocation of 16777216 bytes failed", NodeReason::LoaderKilled),
+        ] {
+            assert_eq!(ended(status, complaints).reason, reason);
+        }
+    }
+}

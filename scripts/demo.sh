@@ -118,7 +118,7 @@ guard=(setpriv --pdeathsig TERM)
 up=$!
 deadline=$((SECONDS + 180)) shown=0
 while [ ! -e "$state/env" ]; do
-  kill -0 "$up" 2>/dev/null || { cat "$work/up.log" >&2; die "the cluster did not start"; }
+  kill -0 "$up" 2>/dev/null || { sed -n "$((shown + 1)),\$p" "$work/up.log" >&2; die "the cluster did not start"; }
   [ $SECONDS -lt $deadline ] || die "the cluster did not start within 180 s; see $state/logs"
   lines=$(wc -l <"$work/up.log")
   [ "$lines" -eq "$shown" ] || sed -n "$((shown + 1)),${lines}s/^/    /p" "$work/up.log" >&2

@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::node::Node;
 use crate::process::{Launch, Process};
-use crate::{binaries, ports};
+use crate::{binaries, http, ports};
 
 /// How an agent is started.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +76,13 @@ impl Agent {
             bpffs,
             cache_dir,
             health_port,
+        })
+    }
+
+    /// Waits until `/readyz` answers 200.
+    pub fn wait_ready(&self, timeout: Duration) -> Result<()> {
+        http::wait_answer(&self.process, &self.health_url("/readyz"), timeout, |code| {
+            code == 200
         })
     }
 

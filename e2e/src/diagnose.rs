@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
+use crate::error::Result;
 use crate::kubectl::Kubectl;
 use crate::process::tail;
 
@@ -17,35 +18,55 @@ const LOG_LINES: usize = 40;
 #[must_use = "it reports when it is dropped during a panic"]
 pub struct OnFailure<'c> {
     cluster: &'c Cluster,
+    about: Vec<String>,
 }
 
 /// Watches over the rest of the scope: `let _watch = diagnose::on_failure(&cluster);`.
 pub fn on_failure(cluster: &Cluster) -> OnFailure<'_> {
-    OnFailure { cluster }
+    OnFailure {
+        cluster,
+        about: Vec::new(),
+    }
+}
+
+impl OnFailure<'_> {
+    /// Limits the report to objects, events and agents' logs with one of these words in their name: what
+    /// other tests have in a shared cluster only distracts. The other logs stay.
+    pub fn about(mut self, words: &[&str]) -> Self {
+        self.about = words.iter().map(ToString::to_string).collect();
+        self
+    }
 }
 
 impl Drop for OnFailure<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", report(self.cluster));
+            eprintln!("{}", report(self.cluster, &self.about));
         }
     }
 }
 
-/// Conditions of bpfleet's objects, events, ends of all logs, and the kernel's programs and links.
-pub fn report(cluster: &Cluster) -> String {
+/// Conditions of bpfleet's objects, events, ends of the logs, and the kernel's programs and links; only what
+/// is about one of the given words, if there are any.
+pub fn report(cluster: &Cluster, about: &[String]) -> String {
+    let ours = |name: &str| about.is_empty() || about.iter().any(|word| name.contains(word));
+    let kubectl = cluster.kubectl();
     let mut out = String::new();
-    section(&mut out, "objects", &conditions(&cluster.kubectl()));
-    let events = cluster
-        .kubectl()
-        .run(&["get", "events", "-A", "--sort-by=.lastTimestamp"]);
+    section(
+        &mut out,
+        "objects",
+        &conditions(&kubectl, ours).unwrap_or_else(|error| error.to_string()),
+    );
     section(
         &mut out,
         "events",
-        &events.unwrap_or_else(|error| error.to_string()),
+        &events(&kubectl, ours).unwrap_or_else(|error| error.to_string()),
     );
     for log in logs(cluster.plane().logs()) {
-        section(&mut out, &log.display().to_string(), &tail(&log, LOG_LINES));
+        let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with("agent-") || ours(&name) {
+            section(&mut out, &log.display().to_string(), &tail(&log, LOG_LINES));
+        }
     }
     for what in ["prog", "link"] {
         section(&mut out, &format!("bpftool {what}"), &bpftool(what));
@@ -53,22 +74,31 @@ pub fn report(cluster: &Cluster) -> String {
     out
 }
 
+fn events(kubectl: &Kubectl, ours: impl Fn(&str) -> bool) -> Result<String> {
+    let table = kubectl.run(&["get", "events", "-A", "--sort-by=.lastTimestamp"])?;
+    let mut lines = table.lines();
+    let heading = lines.next().into_iter();
+    Ok(heading
+        .chain(lines.filter(|line| ours(line)))
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
 fn section(out: &mut String, title: &str, text: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "---- {title}\n{}", text.trim_end());
 }
 
-fn conditions(kubectl: &Kubectl) -> String {
-    match kubectl.get_json(&["bpfprograms,bpfnodes,bpfrevisions"]) {
-        Ok(list) => list
-            .get("items")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .map(object)
-            .collect(),
-        Err(error) => error.to_string(),
-    }
+fn conditions(kubectl: &Kubectl, ours: impl Fn(&str) -> bool) -> Result<String> {
+    let list = kubectl.get_json(&["bpfprograms,bpfnodes,bpfrevisions"])?;
+    let is_ours = |object: &Value| {
+        object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .is_some_and(&ours)
+    };
+    let all = list.get("items").and_then(Value::as_array).into_iter().flatten();
+    Ok(all.filter(|item| is_ours(item)).map(object).collect())
 }
 
 /// One line per object, one per condition; a BpfNode's whole status, which is small.

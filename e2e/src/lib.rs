@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod diagnose;
 pub mod error;
+pub mod http;
 pub mod kubectl;
 pub mod kubelet;
 pub mod node;

@@ -5,9 +5,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::process::{Launch, Process};
-use crate::{binaries, ports, wait};
+use crate::{binaries, http, ports};
 
 /// How an operator is started.
 #[derive(Clone, Debug, Default)]
@@ -85,19 +85,9 @@ impl Operator {
 
     /// Waits until `/readyz` answers 200.
     pub fn wait_ready(&self, timeout: Duration) -> Result<()> {
-        wait::until(
-            format!("{} to be ready", self.process.name()),
-            timeout,
-            || match self.process.check("its readiness was awaited") {
-                Err(ended) => Ok(Err(ended)),
-                Ok(()) => {
-                    crate::registry::http_status(&self.health_url("/readyz")).and_then(|code| match code {
-                        200 => Ok(Ok(())),
-                        code => Err(Error::Other(format!("/readyz answers {code}"))),
-                    })
-                }
-            },
-        )?
+        http::wait_answer(&self.process, &self.health_url("/readyz"), timeout, |code| {
+            code == 200
+        })
     }
 
     /// Kills it with SIGKILL.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{During, Error, Result, write_file};
 use crate::process::{Launch, Process};
 use crate::scratch::Scratch;
-use crate::{ports, wait};
+use crate::{http, ports};
 
 /// User of a registry that asks for one.
 pub const USER: &str = "puller";
@@ -110,38 +110,13 @@ impl Registry {
     }
 
     fn wait_ready(&self) -> Result<()> {
-        let url = format!("http://{}/v2/", self.host());
-        wait::until("the registry to be ready", Duration::from_secs(30), || match self
-            .process
-            .check("its readiness was awaited")
-        {
-            Err(ended) => Ok(Err(ended)),
-            Ok(()) => http_status(&url).map(|_| Ok(())),
-        })?
+        http::wait_answer(
+            &self.process,
+            &format!("http://{}/v2/", self.host()),
+            Duration::from_secs(30),
+            |_| true,
+        )
     }
-}
-
-/// GET of a plain HTTP URL: its status code.
-pub fn http_status(url: &str) -> Result<u16> {
-    http_get(url).map(|(code, _)| code)
-}
-
-/// GET of a plain HTTP URL: its status code and body, within 10 s.
-pub fn http_get(url: &str) -> Result<(u16, String)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .during(|| "starting a runtime for an HTTP request")?;
-    runtime.block_on(async {
-        let answer = reqwest::Client::new()
-            .get(url)
-            .timeout(Duration::from_secs(10))
-            .send()
-            .await;
-        let answer = answer.during(|| format!("GET {url}"))?;
-        let code = answer.status().as_u16();
-        Ok((code, answer.text().await.during(|| format!("GET {url}"))?))
-    })
 }
 
 fn program() -> Result<PathBuf> {

@@ -285,7 +285,7 @@ fn a_report_shows_conditions_events_and_logs() {
     let object =
         format!("{{apiVersion: bpfleet.io/v1alpha1, kind: BpfNode, metadata: {{name: {name}}}, spec: {{}}}}");
     cluster.kubectl().apply(&object).unwrap();
-    let report = diagnose::report(cluster);
+    let report = diagnose::report(cluster, &["reported".into()]);
     cluster.kubectl().delete("bpfnode/reported", SOON).unwrap();
     for part in [
         "BpfNode/reported",
@@ -295,4 +295,24 @@ fn a_report_shows_conditions_events_and_logs() {
     ] {
         assert!(report.contains(part), "no {part:?} in:\n{report}");
     }
+}
+
+#[test]
+fn readiness_of_a_node_and_of_its_agent_can_be_changed() {
+    let cluster = shared::cluster();
+    let _watch = diagnose::on_failure(cluster).about(&["moody"]);
+    let node = cluster.add_node("moody").unwrap();
+    let ready = |args: &[&str]| {
+        let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        cluster
+            .kubectl()
+            .run(&[&["get", "-n", cluster.namespace(), "-o", path], args].concat())
+            .unwrap()
+    };
+    let pod = node.pod_name();
+    let both = || (ready(&["node", "moody"]), ready(&["pod", &pod]));
+    assert_eq!(both(), ("True".into(), "True".into()));
+    node.set_node_ready(false).unwrap();
+    node.set_agent_ready(false).unwrap();
+    assert_eq!(both(), ("Unknown".into(), "False".into()));
 }

@@ -1,7 +1,8 @@
 //! The registry that tests pull from.
 
+use bpfleet_e2e::http;
 use bpfleet_e2e::push::{Layer, digest};
-use bpfleet_e2e::registry::{Registry, http_status};
+use bpfleet_e2e::registry::Registry;
 
 /// The blobs that a manifest names, as the registry has them.
 fn layers_of(registry: &Registry, manifest: &str) -> Vec<Vec<u8>> {
@@ -53,7 +54,7 @@ fn a_registry_with_a_password_refuses_strangers_and_takes_ours() {
         .push_artifact("test/secret", "one", &[Layer::file("x.bpf.o", b"object")])
         .unwrap();
     let url = format!("http://{}/v2/test/secret/manifests/one", registry.host());
-    assert_eq!(http_status(&url).unwrap(), 401);
+    assert_eq!(http::status(&url).unwrap(), 401);
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn a_restarted_registry_has_what_was_pushed() {
         digest(b"object")
     );
     registry.kill().unwrap();
-    assert!(http_status(&url).is_err());
+    assert!(http::status(&url).is_err());
     registry.restart().unwrap();
-    assert_eq!(http_status(&url).unwrap(), 200);
+    assert_eq!(http::status(&url).unwrap(), 200);
 }

@@ -44,8 +44,6 @@ pub struct FoundProgram {
     pub name: String,
     /// Complete revisions, sorted.
     pub revisions: Vec<String>,
-    /// Whether a crash left an unfinished one.
-    pub unfinished: bool,
 }
 
 /// Reads a pinned link.
@@ -87,7 +85,6 @@ pub fn scan(root: &Path) -> io::Result<Vec<FoundProgram>> {
         found.push(FoundProgram {
             name: program,
             revisions: revisions.iter().filter_map(|path| name(path).and_then(unescape)).collect(),
-            unfinished: !entries(&dir.loading())?.is_empty(),
         });
     }
     Ok(found)

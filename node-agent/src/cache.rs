@@ -1,0 +1,175 @@
+//! The node's disk cache: objects by content, revisions by name, and what the node was last told to run. With it
+//! the node needs neither operator nor API server, also after a reboot.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use bpfleet_crds::{Digest, object::MAX_OBJECT_BYTES};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Largest JSON file in the cache, in bytes.
+const MAX_JSON_BYTES: u64 = 4 << 20;
+
+/// The cache could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("the cache at {} cannot be {action}: {source}", path.display())]
+pub struct CacheError {
+    path: PathBuf,
+    action: &'static str,
+    source: io::Error,
+}
+
+/// A directory that this agent alone writes.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// Opens or makes the cache.
+    pub fn open(root: &Path) -> Result<Self, CacheError> {
+        let cache = Self { root: root.to_owned() };
+        for directory in [cache.objects(), cache.revisions()] {
+            fs::create_dir_all(&directory).map_err(|source| CacheError { path: directory, action: "made", source })?;
+        }
+        Ok(cache)
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    fn revisions(&self) -> PathBuf {
+        self.root.join("revisions")
+    }
+
+    /// The path of an object, if it is here and whole. One that was damaged or tampered with is as good as none.
+    pub fn object(&self, digest: &Digest) -> Option<PathBuf> {
+        let path = self.objects().join(digest.hex());
+        let mut bytes = Vec::new();
+        File::open(&path).ok()?.take(MAX_OBJECT_BYTES + 1).read_to_end(&mut bytes).ok()?;
+        (Digest::of(&bytes) == *digest).then_some(path)
+    }
+
+    /// Keeps an object whose digest the caller has checked.
+    pub fn put_object(&self, digest: &Digest, bytes: &[u8]) -> Result<PathBuf, CacheError> {
+        let path = self.objects().join(digest.hex());
+        write(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// A revision; names are Kubernetes names and cannot leave the directory.
+    pub fn revision<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        read_json(&self.revisions().join(format!("{name}.json")))
+    }
+
+    /// Keeps a revision.
+    pub fn put_revision<T: Serialize>(&self, name: &str, revision: &T) -> Result<(), CacheError> {
+        write_json(&self.revisions().join(format!("{name}.json")), revision)
+    }
+
+    /// What the node was last told to run.
+    pub fn wanted<T: DeserializeOwned>(&self) -> Option<T> {
+        read_json(&self.root.join("wanted.json"))
+    }
+
+    /// Keeps what the node was told to run.
+    pub fn put_wanted<T: Serialize>(&self, wanted: &T) -> Result<(), CacheError> {
+        write_json(&self.root.join("wanted.json"), wanted)
+    }
+
+    /// Removes everything but these revisions and objects. What cannot be removed is tried again next time.
+    pub fn retain(&self, revisions: &BTreeSet<String>, objects: &BTreeSet<Digest>) -> Result<(), CacheError> {
+        let revisions: BTreeSet<String> = revisions.iter().map(|name| format!("{name}.json")).collect();
+        let objects: BTreeSet<String> = objects.iter().map(Digest::hex).collect();
+        for (directory, keep) in [(self.revisions(), revisions), (self.objects(), objects)] {
+            let failed = |source| CacheError { path: directory.clone(), action: "cleaned", source };
+            for entry in fs::read_dir(&directory).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                if entry.file_name().to_str().is_none_or(|name| !keep.contains(name)) {
+                    fs::remove_file(entry.path()).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_JSON_BYTES).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), CacheError> {
+    let bytes = serde_json::to_vec(value).map_err(|error| CacheError {
+        path: path.to_owned(),
+        action: "written",
+        source: error.into(),
+    })?;
+    write(path, &bytes)
+}
+
+/// Writes a file so that after a power loss it is there whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
+    let fresh = path.with_extension("new");
+    let written = || {
+        let mut file = File::create(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    };
+    written().map_err(|source| {
+        // A full disk must not stay full of halves.
+        let _ = fs::remove_file(&fresh);
+        CacheError { path: path.to_owned(), action: "written", source }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_comes_back_until_it_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let digest = Digest::of(b"object");
+        assert_eq!(cache.object(&digest), None);
+        let path = cache.put_object(&digest, b"object").unwrap();
+        assert_eq!(cache.object(&digest), Some(path.clone()));
+        fs::write(path, b"tampered").unwrap();
+        assert_eq!(cache.object(&digest), None);
+    }
+
+    #[test]
+    fn only_what_is_in_use_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        cache.put_object(&old, b"old").unwrap();
+        cache.put_object(&new, b"new").unwrap();
+        cache.put_revision("r-old", &1).unwrap();
+        cache.put_revision("r-new", &2).unwrap();
+        cache.retain(&["r-new".to_owned()].into(), &[new].into()).unwrap();
+        assert_eq!(cache.object(&old), None);
+        assert!(cache.object(&new).is_some());
+        assert_eq!(cache.revision::<u32>("r-old"), None);
+        assert_eq!(cache.revision::<u32>("r-new"), Some(2));
+    }
+
+    #[test]
+    fn damaged_json_is_as_good_as_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        cache.put_wanted(&vec![1]).unwrap();
+        assert_eq!(cache.wanted::<Vec<u32>>(), Some(vec![1]));
+        fs::write(dir.path().join("wanted.json"), "[1,").unwrap();
+        assert_eq!(cache.wanted::<Vec<u32>>(), None);
+    }
+}

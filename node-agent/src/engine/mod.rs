@@ -1,0 +1,167 @@
+//! The node's part of bpfleet, the same with a cluster and without: what shall run goes in, rows of what runs come
+//! out. Programs are independent: one that fails or hangs holds up no other.
+
+pub mod decide;
+mod execute;
+pub mod row;
+pub mod source;
+pub mod state;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bpfleet_crds::node::ProgramStatus;
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::{interval_at, sleep_until},
+};
+
+use self::{
+    decide::{Step, decide},
+    execute::{Done, Executor},
+    source::Source,
+    state::{Program, Wanted},
+};
+use crate::load::{request::NodePaths, spawn::Spawner};
+
+/// Programs that are loaded at the same time: loading is CPU work, and the node has other things to do.
+const CONCURRENT_LOADS: usize = 2;
+
+/// What the engine works with.
+#[derive(Clone)]
+pub struct Settings {
+    /// Name of the node, for spreading retries.
+    pub node_name: String,
+    /// Where the node keeps things.
+    pub node: NodePaths,
+    /// How workers are started.
+    pub spawner: Spawner,
+    /// How often pins are looked at without a cause.
+    pub verify_every: Duration,
+    /// In Kubernetes' words.
+    pub architecture: String,
+}
+
+/// What runs now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    /// The generation of [`Wanted`] that the rows speak of.
+    pub generation: Option<i64>,
+    /// A row for every program that shall run or is still there, by name.
+    pub rows: Vec<ProgramStatus>,
+    /// Programs that shall run.
+    pub wanted: u32,
+    /// Whether nothing is going on: everything runs, failed, or waits.
+    pub settled: bool,
+}
+
+/// Runs until `wanted` is closed. Never detaches anything when it ends: what runs outlives the agent.
+pub async fn run(
+    settings: Settings,
+    source: Arc<dyn Source>,
+    mut wanted: watch::Receiver<Option<Wanted>>,
+    view: watch::Sender<View>,
+) {
+    let (done, mut finished) = mpsc::unbounded_channel();
+    let executor = Arc::new(Executor::new(settings.clone(), source, Semaphore::new(CONCURRENT_LOADS)));
+    let mut programs: BTreeMap<String, Program> = match executor.scan().await {
+        Ok(programs) => programs,
+        Err(error) => {
+            tracing::error!(error, "pins cannot be read; starting as if there were none");
+            BTreeMap::new()
+        }
+    };
+    let mut verify = interval_at(tokio::time::Instant::now() + settings.verify_every, settings.verify_every);
+    let mut current: Option<Wanted> = wanted.borrow_and_update().clone();
+    loop {
+        if let Some(wanted) = &current {
+            for (name, revision) in &wanted.programs {
+                programs.entry(name.clone()).or_default().want(revision);
+            }
+            for (name, program) in &mut programs {
+                if wanted.authoritative && !wanted.programs.contains_key(name) {
+                    program.wanted = None;
+                }
+            }
+        }
+        let now = Instant::now();
+        let mut wake: Option<Instant> = None;
+        for (name, program) in &mut programs {
+            // Until somebody has said what shall run, nothing is touched.
+            match current.as_ref().map_or(Step::Idle, |wanted| decide(program, wanted.authoritative, now)) {
+                Step::Idle => {}
+                Step::WaitUntil(time) => wake = Some(wake.map_or(time, |other| other.min(time))),
+                Step::Start(action) => {
+                    program.busy = true;
+                    let (executor, name, done) = (executor.clone(), name.clone(), done.clone());
+                    tokio::spawn(async move {
+                        let outcome = executor.execute(&name, action).await;
+                        // The engine has ended: there is nobody to tell.
+                        let _ = done.send((name, outcome));
+                    });
+                }
+            }
+        }
+        programs.retain(|_, program| !program.is_gone());
+        let next = View {
+            generation: current.as_ref().and_then(|wanted| wanted.generation),
+            rows: row::rows(&programs),
+            wanted: current.as_ref().map_or(0, |wanted| u32::try_from(wanted.programs.len()).unwrap_or(u32::MAX)),
+            settled: current.is_some() && programs.values().all(|program| !program.busy),
+        };
+        if next.settled {
+            executor.clean_cache(&programs);
+        }
+        view.send_if_modified(|view| {
+            let changed = *view != next;
+            *view = next;
+            changed
+        });
+        let retry = async {
+            match wake {
+                Some(time) => sleep_until(time.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = wanted.changed() => match changed {
+                Ok(()) => current = wanted.borrow_and_update().clone(),
+                Err(_) => return,
+            },
+            Some((name, outcome)) = finished.recv() => {
+                if let Some(program) = programs.get_mut(&name) {
+                    settle(program, outcome, &settings.node_name, &name);
+                }
+            }
+            _ = verify.tick() => executor.verify(&mut programs),
+            () = retry => {}
+        }
+    }
+}
+
+/// Takes an outcome into a program's state.
+fn settle(program: &mut Program, outcome: Done, node: &str, name: &str) {
+    program.busy = false;
+    let now = Instant::now();
+    match outcome {
+        Done::Loaded(running, held) => program.loaded(running, held),
+        Done::LoadedUntidily(running, held, message) => {
+            program.loaded(running, held);
+            program.leftovers = true;
+            program.remove_failed(message, now, &format!("{node}/{name}"));
+        }
+        Done::Failed { revision, failure } => {
+            tracing::warn!(program = name, revision, reason = %failure.reason, "{}", failure.message);
+            if let Some(log) = &failure.log {
+                tracing::info!(program = name, revision, "the verifier's log:\n{log}");
+            }
+            program.failed(revision, failure, now, &format!("{node}/{name}"));
+        }
+        Done::Cleaned => program.cleaned(),
+        Done::Removed => program.removed(),
+        Done::RemoveFailed(message) => program.remove_failed(message, now, &format!("{node}/{name}")),
+    }
+}

@@ -1,0 +1,128 @@
+//! The agent in a cluster: watches its own BpfNode, runs what it says, writes its status.
+
+mod artifacts;
+mod health;
+mod metrics;
+mod source;
+mod watch;
+mod write;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use bpfleet_crds::BpfNode;
+use kube::{Api, Client, Config};
+use tokio::{signal::unix::{SignalKind, signal}, sync::watch as channel};
+
+use crate::{
+    cache::{Cache, CacheError},
+    engine::{self, Settings, View, state::Wanted},
+    facts::{self, FactPaths},
+    load::{request::NodePaths, spawn::{Spawner, own_binary}},
+};
+
+pub use artifacts::ArtifactConfig;
+pub use metrics::Metrics;
+
+/// How often pins are looked at without a cause.
+const VERIFY_EVERY: Duration = Duration::from_secs(30);
+/// How long one revision may take to load.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the agent is told.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// Name of the Node.
+    pub node_name: String,
+    /// Where facts come from and pins go.
+    pub paths: FactPaths,
+    /// The node's disk cache.
+    pub cache_dir: PathBuf,
+    /// How the artifact endpoint is found.
+    pub artifacts: ArtifactConfig,
+    /// Where health and metrics are served.
+    pub health_listen: SocketAddr,
+    /// Whether perf-based hooks may use links.
+    pub perf_links: bool,
+}
+
+/// The agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// No cluster.
+    #[error("cannot find the cluster: {0}")]
+    Config(#[from] kube::config::InferConfigError),
+    /// No client.
+    #[error("cannot make a client for the API server: {0}")]
+    Client(#[from] kube::Error),
+    /// No cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// No port.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No signals.
+    #[error("cannot wait for signals: {0}")]
+    Signal(std::io::Error),
+    /// No pins.
+    #[error("cannot make the directory for pins, {path}: {source}; is a BPF file system mounted there?")]
+    PinRoot {
+        /// The directory.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Runs until SIGTERM or SIGINT. What runs in the kernel stays there.
+pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
+    let cache = Cache::open(&config.cache_dir)?;
+    let client = Client::try_from(Config::infer().await?)?;
+    let facts = facts::gather(&config.paths);
+    tracing::info!(node = config.node_name, kernel = facts.kernel_release, btf = ?facts.btf.kernel, "starting");
+    if facts.bpffs == bpfleet_crds::node::Fact::No {
+        tracing::warn!(path = %config.paths.pin_root.display(), "no BPF file system is mounted there; nothing can be pinned");
+    }
+    std::fs::create_dir_all(&config.paths.pin_root).map_err(|source| ServeError::PinRoot {
+        path: config.paths.pin_root.display().to_string(),
+        source,
+    })?;
+
+    // What the node was last told, until the API server says more: after a reboot nobody may be there to ask.
+    let (wanted, wanted_seen) = channel::channel::<Option<Wanted>>(cache.wanted());
+    let (view, view_seen) = channel::channel(View::default());
+    let nodes: Api<BpfNode> = Api::all(client.clone());
+    let metrics = Arc::new(Metrics::new());
+    let store = watch::start(nodes.clone(), &config.node_name, cache.clone(), wanted);
+    let settings = Settings {
+        node_name: config.node_name.clone(),
+        node: NodePaths {
+            pin_root: config.paths.pin_root.clone(),
+            kernel_btf: config.paths.kernel_btf.clone(),
+            cgroup_root: config.paths.cgroup_root.clone().or_else(|| facts::cgroup_hierarchies().v2),
+            host_root: config.paths.host_root.clone(),
+            perf_links: config.perf_links,
+        },
+        spawner: Spawner { binary: own_binary(), timeout: LOAD_TIMEOUT },
+        verify_every: VERIFY_EVERY,
+        architecture: facts.architecture.clone(),
+    };
+    let source = Arc::new(source::ClusterSource::new(client, cache, config.artifacts.clone()));
+    let engine = engine::run(settings, source, wanted_seen, view);
+    let writer = write::run(nodes, &config.node_name, facts, store.clone(), view_seen.clone(), metrics.clone());
+    let health = health::serve(config.health_listen, store, view_seen, metrics).await?;
+    tokio::select! {
+        () = engine => tracing::error!("the engine ended"),
+        () = writer => tracing::error!("the status writer ended"),
+        () = health => tracing::error!("the health endpoint ended"),
+        _ = terminate.recv() => tracing::info!("SIGTERM: ending; what runs in the kernel stays"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: ending; what runs in the kernel stays"),
+    }
+    Ok(())
+}

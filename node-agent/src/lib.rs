@@ -3,12 +3,15 @@
 
 pub mod backoff;
 pub mod cache;
+pub mod cli;
 pub mod engine;
 pub mod escape;
 pub mod facts;
 pub mod kernel;
 pub mod layout;
 pub mod load;
+pub mod local;
+pub mod pin_root;
 pub mod pins;
 pub mod record;
 pub mod report;

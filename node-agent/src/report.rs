@@ -49,7 +49,8 @@ pub fn count(view: &View) -> ProgramCounts {
     ProgramCounts { wanted: view.wanted, running: number(healthy), failed: number(failed) }
 }
 
-fn failing(row: &ProgramStatus) -> bool {
+/// Whether a row tells of a failure, rather than of something under way.
+pub fn failing(row: &ProgramStatus) -> bool {
     let reason = row.reason.as_deref().and_then(NodeReason::parse);
     reason.is_some_and(|reason| !matches!(reason, NodeReason::Pending | NodeReason::Removing))
 }
@@ -122,7 +123,7 @@ mod tests {
     }
 
     fn view(rows: Vec<ProgramStatus>) -> View {
-        View { generation: Some(3), wanted: rows.len() as u32, rows, settled: true }
+        View { generation: Some(3), wanted: rows.len() as u32, rows, settled: true, ..View::default() }
     }
 
     fn of(view: &View) -> BpfNodeStatus {

@@ -63,7 +63,7 @@ mod tests {
 
     fn running(revision: &str, detached: Option<&str>) -> Option<Running> {
         let hook = HookState { name: "h".into(), detached: detached.map(str::to_owned), ends_with_agent: false };
-        Some(Running { revision: revision.into(), variant: None, hooks: vec![hook] })
+        Some(Running { revision: revision.into(), variant: None, hooks: vec![hook], loaded: None })
     }
 
     fn wants(revision: &str) -> Program {

@@ -167,13 +167,18 @@ impl Executor {
             );
         }
         let ends_with_agent = |hook: &str| outcome.loaded.held_fds.iter().any(|held| held == hook);
-        let hooks = outcome.loaded.hooks.iter().map(|hook| pins::HookState {
+        let hooks: Vec<_> = outcome.loaded.hooks.iter().map(|hook| pins::HookState {
             name: hook.name.clone(),
             detached: None,
             ends_with_agent: ends_with_agent(&hook.name),
-        });
-        let running =
-            Running { revision: revision.to_owned(), variant: Some(variant.name.clone()), hooks: hooks.collect() };
+        })
+        .collect();
+        let running = Running {
+            revision: revision.to_owned(),
+            variant: Some(variant.name.clone()),
+            hooks,
+            loaded: Some(Arc::new(outcome.loaded)),
+        };
         Ok((running, outcome.held))
     }
 
@@ -233,7 +238,7 @@ fn observe(dir: &ProgramDir, revision: &str, adopt: bool) -> Option<Running> {
         return None;
     }
     let variant = pins::variant(&revision_dir).ok().flatten();
-    Some(Running { revision: revision.to_owned(), variant, hooks })
+    Some(Running { revision: revision.to_owned(), variant, hooks, loaded: None })
 }
 
 /// Makes public paths those of this revision, then removes everything else.

@@ -25,7 +25,10 @@ use self::{
     source::Source,
     state::{Program, Wanted},
 };
-use crate::load::{request::NodePaths, spawn::Spawner};
+use crate::load::{
+    request::{Loaded, NodePaths},
+    spawn::Spawner,
+};
 
 /// Programs that are loaded at the same time: loading is CPU work, and the node has other things to do.
 const CONCURRENT_LOADS: usize = 2;
@@ -52,6 +55,8 @@ pub struct View {
     pub generation: Option<i64>,
     /// A row for every program that shall run or is still there, by name.
     pub rows: Vec<ProgramStatus>,
+    /// What loading said of programs that this process loaded.
+    pub loaded: BTreeMap<String, Arc<Loaded>>,
     /// Programs that shall run.
     pub wanted: u32,
     /// Whether nothing is going on: everything runs, failed, or waits.
@@ -109,6 +114,10 @@ pub async fn run(
         let next = View {
             generation: current.as_ref().and_then(|wanted| wanted.generation),
             rows: row::rows(&programs),
+            loaded: programs
+                .iter()
+                .filter_map(|(name, program)| Some((name.clone(), program.running.as_ref()?.loaded.clone()?)))
+                .collect(),
             wanted: current.as_ref().map_or(0, |wanted| u32::try_from(wanted.programs.len()).unwrap_or(u32::MAX)),
             settled: current.is_some() && programs.values().all(|program| !program.busy),
         };

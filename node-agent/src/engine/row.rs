@@ -91,7 +91,7 @@ mod tests {
 
     fn healthy() -> Program {
         let hook = HookState { name: "h".into(), detached: None, ends_with_agent: false };
-        let running = Running { revision: "p-1".into(), variant: Some("main".into()), hooks: vec![hook] };
+        let running = Running { revision: "p-1".into(), variant: Some("main".into()), hooks: vec![hook], loaded: None };
         Program { wanted: Some("p-1".into()), running: Some(running), ..Program::default() }
     }
 

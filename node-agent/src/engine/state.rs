@@ -1,11 +1,11 @@
 //! What the engine knows of each program.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, time::Instant};
+use std::{collections::BTreeMap, os::fd::OwnedFd, sync::Arc, time::Instant};
 
 use bpfleet_crds::NodeReason;
 use serde::{Deserialize, Serialize};
 
-use crate::{backoff::delay, load::request::Failure, pins::HookState};
+use crate::{backoff::delay, load::request::{Failure, Loaded}, pins::HookState};
 
 /// What shall run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub struct Program {
 }
 
 /// A complete revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Running {
     /// Its name.
     pub revision: String,
@@ -47,6 +47,8 @@ pub struct Running {
     pub variant: Option<String>,
     /// Its hooks.
     pub hooks: Vec<HookState>,
+    /// What loading it said; none if it was adopted.
+    pub loaded: Option<Arc<Loaded>>,
 }
 
 /// A failure, and when to try again.

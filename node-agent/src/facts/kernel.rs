@@ -52,11 +52,6 @@ pub fn lockdown(path: &Path) -> Option<String> {
     rest.split_once(']').map(|(mode, _)| mode.to_owned())
 }
 
-/// Whether perf-based hooks can be links and thus be pinned.
-pub fn perf_links() -> bool {
-    aya::features().bpf_perf_link()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

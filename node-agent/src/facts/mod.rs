@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use bpfleet_crds::node::NodeFacts;
 
 pub use cgroup::{Hierarchies, find as cgroup_hierarchies};
-pub use kernel::{architecture, perf_links};
+pub use bpffs::mounted_at as bpffs_mounted_at;
+pub use kernel::architecture;
 
 /// Where facts are read from.
 #[derive(Clone, Debug)]
@@ -42,4 +43,9 @@ pub fn gather(paths: &FactPaths) -> NodeFacts {
         bpffs: bpffs::mounted_at(&paths.pin_root),
         lockdown: kernel::lockdown(Path::new("/sys/kernel/security/lockdown")),
     }
+}
+
+/// This machine's architecture in Kubernetes' words.
+pub fn machine_architecture() -> String {
+    kernel::read().architecture
 }

@@ -267,6 +267,8 @@ fn make(
         let path = making.map(name).map_err(named)?;
         map.pin(&path).map_err(|error| failed(HookError::pin(&path, &error)))?;
     }
+    let perf_links = request.node.perf_links && aya::features().bpf_perf_link();
+    let node = super::request::NodePaths { perf_links, ..request.node.clone() };
     let (mut loaded, mut held) = (Loaded::default(), Vec::new());
     let mut failed_hooks = Vec::new();
     let mut order: Vec<usize> = (0..hooks.len()).collect();
@@ -281,7 +283,7 @@ fn make(
         let hook_dir = making.hook(&hook.name).map_err(named)?;
         create(&hook_dir)?;
         pin_program(making, &hook_dir, ebpf, &hook.program.name).map_err(failed)?;
-        let mut context = Attaching::new(&request.node, program_dir, making, hook_dir);
+        let mut context = Attaching::new(&node, program_dir, making, hook_dir);
         match attach(&mut context, ebpf, hook) {
             Ok(()) => {
                 loaded.held_fds.extend(context.held.iter().map(|_| hook.name.clone()));

@@ -18,6 +18,7 @@ use crate::{
     engine::{self, Settings, View, state::Wanted},
     facts::{self, FactPaths},
     load::{request::NodePaths, spawn::{Spawner, own_binary}},
+    pin_root::{PinRoot, PinRootError},
 };
 
 pub use artifacts::ArtifactConfig;
@@ -69,13 +70,8 @@ pub enum ServeError {
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),
     /// No pins.
-    #[error("cannot make the directory for pins, {path}: {source}; is a BPF file system mounted there?")]
-    PinRoot {
-        /// The directory.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    PinRoot(#[from] PinRootError),
 }
 
 /// Runs until SIGTERM or SIGINT. What runs in the kernel stays there.
@@ -86,13 +82,7 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
     let client = Client::try_from(Config::infer().await?)?;
     let facts = facts::gather(&config.paths);
     tracing::info!(node = config.node_name, kernel = facts.kernel_release, btf = ?facts.btf.kernel, "starting");
-    if facts.bpffs == bpfleet_crds::node::Fact::No {
-        tracing::warn!(path = %config.paths.pin_root.display(), "no BPF file system is mounted there; nothing can be pinned");
-    }
-    std::fs::create_dir_all(&config.paths.pin_root).map_err(|source| ServeError::PinRoot {
-        path: config.paths.pin_root.display().to_string(),
-        source,
-    })?;
+    let _pin_root = PinRoot::take(&config.paths.pin_root, false)?;
 
     // What the node was last told, until the API server says more: after a reboot nobody may be there to ask.
     let (wanted, wanted_seen) = channel::channel::<Option<Wanted>>(cache.wanted());

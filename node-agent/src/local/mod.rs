@@ -1,0 +1,146 @@
+//! Local mode: the node's part of bpfleet on this machine, without any cluster.
+
+mod file;
+mod show;
+mod source;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch as channel,
+};
+
+use self::source::FileSource;
+use crate::{
+    engine::{self, Settings, View, state::Wanted},
+    facts::{self, FactPaths},
+    load::{
+        request::NodePaths,
+        spawn::{Spawner, own_binary},
+    },
+    pin_root::{PinRoot, PinRootError},
+};
+
+pub use file::FileError;
+pub use show::Output;
+
+const VERIFY_EVERY: Duration = Duration::from_secs(5);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct RunConfig {
+    /// Files with BpfPrograms.
+    pub files: Vec<PathBuf>,
+    /// Where facts come from and pins go.
+    pub paths: FactPaths,
+    /// How to show what happens.
+    pub output: Output,
+    /// Unload and end as soon as everything is attached or has failed.
+    pub once: bool,
+    /// Whether perf-based hooks may use links.
+    pub perf_links: bool,
+    /// When the command was given.
+    pub started: Instant,
+}
+
+/// Local mode could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The pin root.
+    #[error(transparent)]
+    PinRoot(#[from] PinRootError),
+    /// Standard output or signals.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs the programs until they are told to end, then unloads them. False if one of them failed.
+pub async fn run(config: RunConfig) -> Result<bool, RunError> {
+    let programs = file::read_all(&config.files)?;
+    let pin_root = PinRoot::take(&config.paths.pin_root, true)?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let architecture = facts::machine_architecture();
+    let wanted = Wanted {
+        generation: Some(1),
+        programs: programs.iter().map(|program| (program.spec.program.clone(), program.revision.clone())).collect(),
+        authoritative: true,
+    };
+    let settings = Settings {
+        node_name: "local".to_owned(),
+        node: NodePaths {
+            pin_root: config.paths.pin_root.clone(),
+            kernel_btf: config.paths.kernel_btf.clone(),
+            cgroup_root: config.paths.cgroup_root.clone().or_else(|| facts::cgroup_hierarchies().v2),
+            host_root: config.paths.host_root.clone(),
+            perf_links: config.perf_links,
+        },
+        spawner: Spawner { binary: own_binary(), timeout: LOAD_TIMEOUT },
+        verify_every: VERIFY_EVERY,
+        architecture,
+    };
+    let (tell, wanted_seen) = channel::channel(Some(wanted.clone()));
+    let (view, mut seen) = channel::channel(View::default());
+    let mut engine = Box::pin(engine::run(settings, Arc::new(FileSource::new(programs)), wanted_seen, view));
+    let terminal = io::stdout().is_terminal();
+    let mut shown = show::Shown::new(config.output, terminal, config.paths.pin_root.clone(), config.started);
+    let mut out = anstream::stdout();
+
+    let mut healthy = false;
+    loop {
+        tokio::select! {
+            () = &mut engine => break,
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            changed = seen.changed() => if changed.is_err() { break },
+        }
+        let view = seen.borrow_and_update().clone();
+        if view.generation.is_none() {
+            continue;
+        }
+        shown.update(&mut out, &view)?;
+        let failed = view.rows.iter().filter(|row| crate::report::failing(row)).count();
+        healthy = failed == 0;
+        // A program that failed at once is worth an exit code rather than a wait, unless others run.
+        let all_failed = view.settled && failed > 0 && failed == view.rows.len();
+        if all_failed || (config.once && view.settled) {
+            break;
+        }
+    }
+    shown.unloading(&mut out)?;
+    tell.send_replace(Some(Wanted { generation: Some(2), programs: Default::default(), authoritative: true }));
+    let emptied = async {
+        loop {
+            tokio::select! {
+                () = &mut engine => return,
+                changed = seen.changed() => if changed.is_err() { return },
+            }
+            let view = seen.borrow_and_update();
+            let stuck = view.settled && view.rows.iter().all(crate::report::failing);
+            if view.generation == Some(2) && stuck {
+                return;
+            }
+        }
+    };
+    emptied.await;
+    let left: Vec<_> = seen.borrow().rows.clone();
+    drop(engine);
+    for row in &left {
+        shown.left(&mut out, row)?;
+    }
+    if left.is_empty() {
+        pin_root.give_back();
+    }
+    out.flush()?;
+    Ok(healthy && left.is_empty())
+}

@@ -169,10 +169,7 @@ async fn raw(session: &mut Session<'_>, name: &str, layer: &Layer) -> Result<Byt
         return Err(Fault::permanent(ProgramReason::ObjectTooLarge, message));
     }
     let mut bytes = Vec::new();
-    stream(session, name, layer, async |chunk| {
-        bytes.extend_from_slice(&chunk);
-    })
-    .await?;
+    stream(session, name, layer, Sink::Memory(&mut bytes)).await?;
     Ok(bytes.into())
 }
 
@@ -190,16 +187,7 @@ async fn packed(
         (search, result)
     });
     // The search may end before the layer does; the rest is read for the digest.
-    let mut sender = Some(sender);
-    let streamed = stream(session, name, layer, async |chunk| {
-        if let Some(open) = &sender
-            && open.send(chunk).await.is_err()
-        {
-            sender = None;
-        }
-    })
-    .await;
-    drop(sender);
+    let streamed = stream(session, name, layer, Sink::Search(Some(sender))).await;
     let searched = searching.await;
     // A wrong digest explains a layer that cannot be read, not the other way round.
     streamed?;
@@ -217,12 +205,35 @@ async fn packed(
     }
 }
 
+/// Where a layer's bytes go.
+enum Sink<'a> {
+    /// Into memory.
+    Memory(&'a mut Vec<u8>),
+    /// To a search, until it has seen enough.
+    Search(Option<mpsc::Sender<Bytes>>),
+}
+
+impl Sink<'_> {
+    async fn take(&mut self, chunk: Bytes) {
+        match self {
+            Self::Memory(bytes) => bytes.extend_from_slice(&chunk),
+            Self::Search(open) => {
+                if let Some(sender) = open
+                    && sender.send(chunk).await.is_err()
+                {
+                    *open = None;
+                }
+            }
+        }
+    }
+}
+
 /// Reads a layer and checks its size and digest.
 async fn stream(
     session: &mut Session<'_>,
     name: &str,
     layer: &Layer,
-    mut sink: impl AsyncFnMut(Bytes),
+    mut sink: Sink<'_>,
 ) -> Result<(), Fault> {
     let expected: Digest =
         layer.digest.parse().map_err(|_| invalid(name, &format!("layer digest {:?} is not sha256", layer.digest)))?;
@@ -234,7 +245,7 @@ async fn stream(
             return Err(mismatch(name, &format!("layer {expected}"), &format!("more than its {} bytes", layer.size)));
         }
         hasher.update(&chunk);
-        sink(chunk).await;
+        sink.take(chunk).await;
     }
     let actual = Digest::from_bytes(hasher.finalize().into());
     if actual == expected { Ok(()) } else { Err(mismatch(name, &format!("layer {expected}"), &actual.to_string())) }

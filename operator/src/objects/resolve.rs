@@ -87,6 +87,17 @@ impl Resolver {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|(name, _), _| name != program);
     }
 
+    /// Remembers what an object holds that was read for another reason.
+    pub fn learn(&self, program: &str, digest: Digest, inspected: &Arc<Inspected>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, known) in known.iter_mut().filter(|((name, _), _)| name == program) {
+            let objects = known.result.as_mut().map(|objects| objects.objects.as_mut_slice()).unwrap_or_default();
+            for resolved in objects.iter_mut().filter(|resolved| resolved.object.digest == digest) {
+                resolved.info = Some(inspected.clone());
+            }
+        }
+    }
+
     /// When the next attempt is due for a program whose input could not be had.
     pub fn retry_at(&self, program: &str) -> Option<Instant> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,7 +250,11 @@ async fn from_image(
 
 async fn pulled_object(place: &ImageSource, one: pull::Pulled, store: &Store) -> Result<Resolved, Fault> {
     let pull::Pulled { architecture, reference, file, bytes }: pull::Pulled = one;
-    let info = inspect(&bytes, &format!("image {}, file {file}", place.reference))?;
+    let info = inspect(&bytes, &format!("image {}, file {file}", place.reference)).map_err(|fault| Fault {
+        // A tag may be pushed again; what a digest names never changes.
+        retry: !place.reference.contains('@'),
+        ..fault
+    })?;
     let (digest, size_bytes) = (Digest::of(&bytes), Bytes::len(&bytes) as u64);
     store.cache.put(digest, bytes).await;
     let resolved_from = place.reference.clone();

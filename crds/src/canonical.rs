@@ -18,7 +18,11 @@ pub fn revision_name(spec: &BpfRevisionSpec) -> Result<String, serde_json::Error
     let mut text = String::new();
     write_canonical(&serde_json::to_value(spec)?, &mut text);
     let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-    let hex: String = hash.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hash
+        .iter()
+        .take(HASH_DIGITS / 2)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Ok(format!("{}-{hex}", spec.program))
 }
 
@@ -103,6 +107,9 @@ mod tests {
     fn content_changes_the_name() {
         let mut other = simple();
         other["variants"][0]["objects"][0]["sizeBytes"] = json!(1);
-        assert_ne!(revision_name(&spec(other)).unwrap(), revision_name(&spec(simple())).unwrap());
+        assert_ne!(
+            revision_name(&spec(other)).unwrap(),
+            revision_name(&spec(simple())).unwrap()
+        );
     }
 }

@@ -94,11 +94,38 @@ mod tests {
     fn the_transition_time_changes_only_with_the_status() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let mut conditions = Vec::new();
-        set(&mut conditions, READY, Status::False, "RollingOut", "a".into(), Some(1), at(1));
-        set(&mut conditions, READY, Status::False, "NodesFailed", "b".into(), Some(2), at(2));
+        set(
+            &mut conditions,
+            READY,
+            Status::False,
+            "RollingOut",
+            "a".into(),
+            Some(1),
+            at(1),
+        );
+        set(
+            &mut conditions,
+            READY,
+            Status::False,
+            "NodesFailed",
+            "b".into(),
+            Some(2),
+            at(2),
+        );
         let ready = find(&conditions, READY).unwrap();
-        assert_eq!((ready.reason.as_str(), ready.last_transition_time.0), ("NodesFailed", at(1)));
-        set(&mut conditions, READY, Status::True, "AllNodesReady", "c".into(), Some(2), at(3));
+        assert_eq!(
+            (ready.reason.as_str(), ready.last_transition_time.0),
+            ("NodesFailed", at(1))
+        );
+        set(
+            &mut conditions,
+            READY,
+            Status::True,
+            "AllNodesReady",
+            "c".into(),
+            Some(2),
+            at(3),
+        );
         assert_eq!(find(&conditions, READY).unwrap().last_transition_time.0, at(3));
         assert_eq!(conditions.len(), 1);
     }

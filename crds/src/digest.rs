@@ -49,7 +49,10 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = || InvalidDigest(text.chars().take(100).collect());
-        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64).ok_or_else(invalid)?;
+        let hex = text
+            .strip_prefix("sha256:")
+            .filter(|hex| hex.len() == 64)
+            .ok_or_else(invalid)?;
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
             let digit = |c: u8| match c {
@@ -58,7 +61,10 @@ impl FromStr for Digest {
                 _ => None,
             };
             let [high, low] = pair else { return Err(invalid()) };
-            *byte = digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low).ok_or_else(invalid)?;
+            *byte = digit(*high)
+                .zip(digit(*low))
+                .map(|(high, low)| high << 4 | low)
+                .ok_or_else(invalid)?;
         }
         Ok(Self(bytes))
     }
@@ -72,7 +78,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -107,7 +115,14 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         let good = Digest::of(b"").hex();
-        for text in ["", "sha256:", &good, &format!("sha512:{good}"), &format!("sha256:{}", good.to_uppercase()), "sha256:ää"] {
+        for text in [
+            "",
+            "sha256:",
+            &good,
+            &format!("sha512:{good}"),
+            &format!("sha256:{}", good.to_uppercase()),
+            "sha256:ää",
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Hook {
     /// Name of the hook, unique in the BpfProgram; status and pin paths use it.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The ways to serve this hook, best first. This version serves exactly one.
     #[schemars(length(min = 1, max = 1))]
@@ -37,7 +40,10 @@ pub struct HookAlternative {
 pub struct Target {
     /// For tracepoint programs: `category/name`, such as `sched/sched_switch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 255), regex(pattern = r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$"))]
+    #[schemars(
+        length(min = 3, max = 255),
+        regex(pattern = r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
+    )]
     pub tracepoint: Option<String>,
     /// For raw_tp and tp_btf programs: the tracepoint's name without category, such as `sched_switch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

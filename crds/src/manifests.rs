@@ -31,7 +31,13 @@ pub fn crds() -> Result<Vec<(&'static str, CustomResourceDefinition)>, ManifestE
     Ok(vec![
         ("bpfprograms.yaml", finish(BpfProgram::crd(), &program_defaults)?),
         ("bpfrevisions.yaml", finish(BpfRevision::crd(), &[])?),
-        ("bpfnodes.yaml", finish(BpfNode::crd(), &[(conditions::READY, NodeReason::Pending.as_str())])?),
+        (
+            "bpfnodes.yaml",
+            finish(
+                BpfNode::crd(),
+                &[(conditions::READY, NodeReason::Pending.as_str())],
+            )?,
+        ),
     ])
 }
 
@@ -50,7 +56,9 @@ pub fn helm_template(crd: &CustomResourceDefinition) -> Result<String, ManifestE
         .insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
     // Helm would take braces in descriptions for template actions.
     let body = yaml(&crd)?.replace("{{", "{{ \"{{\" }}");
-    Ok(format!("{{{{- if .Values.crds.enabled }}}}\n{body}{{{{- end }}}}\n"))
+    Ok(format!(
+        "{{{{- if .Values.crds.enabled }}}}\n{body}{{{{- end }}}}\n"
+    ))
 }
 
 /// What the derive cannot say: conditions are there from the first moment (an empty status would read as

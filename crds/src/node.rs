@@ -1,10 +1,16 @@
 //! `BpfNode`: what one node shall run, what it can do, and what it runs.
 
+#![allow(clippy::duplicated_attributes, reason = "columns of the CRD repeat keys")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Most programs that one node runs: more would not fit a status that a fleet of thousands can watch.
+pub const MAX_PROGRAMS: usize = 128;
+/// Most rows in a status: programs that are going still have one.
+pub const MAX_PROGRAM_ROWS: usize = 256;
 /// Longest tail of a verifier log in a status row, in bytes.
 pub const MAX_LOG_TAIL_BYTES: usize = 1024;
 /// All tails in one BpfNode together, in bytes.
@@ -27,22 +33,46 @@ pub const MAX_FAILED_HOOKS: usize = 8;
     derive = "PartialEq",
     derive = "Default",
     doc = "A BpfNode is one node as bpfleet sees it, under the Node's name and owned by it. bpfleet writes both halves: the operator spec, that node's agent status.",
-    printcolumn(name = "READY", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "KERNEL", type_ = "string", json_path = ".status.facts.kernelRelease"),
     printcolumn(name = "ARCH", type_ = "string", json_path = ".status.facts.architecture"),
-    printcolumn(name = "BTF", type_ = "string", json_path = ".status.facts.btf.kernel", description = "Whether the kernel carries BTF"),
+    printcolumn(
+        name = "BTF",
+        type_ = "string",
+        json_path = ".status.facts.btf.kernel",
+        description = "Whether the kernel carries BTF"
+    ),
     printcolumn(name = "WANTED", type_ = "integer", json_path = ".status.counts.wanted"),
     printcolumn(name = "RUNNING", type_ = "integer", json_path = ".status.counts.running"),
-    printcolumn(name = "OS", type_ = "string", json_path = ".status.facts.osImage", priority = 1),
-    printcolumn(name = "AGENT", type_ = "string", json_path = ".status.agentVersion", priority = 1),
-    printcolumn(name = "MESSAGE", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
+    printcolumn(
+        name = "OS",
+        type_ = "string",
+        json_path = ".status.facts.osImage",
+        priority = 1
+    ),
+    printcolumn(
+        name = "AGENT",
+        type_ = "string",
+        json_path = ".status.agentVersion",
+        priority = 1
+    ),
+    printcolumn(
+        name = "MESSAGE",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    ),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BpfNodeSpec {
     /// The programs, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 512))]
+    #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub programs: Vec<NodeProgram>,
 }
@@ -78,7 +108,7 @@ pub struct BpfNodeStatus {
     pub counts: Option<ProgramCounts>,
     /// A row for every program that the node shall run or still holds, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub programs: Vec<ProgramStatus>,
     /// Ready: all that the node shall run, runs.

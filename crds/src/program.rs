@@ -1,5 +1,7 @@
 //! `BpfProgram`: what a user asks for.
 
+#![allow(clippy::duplicated_attributes, reason = "columns of the CRD repeat keys")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -64,7 +66,10 @@ pub struct BpfProgramSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Variant {
     /// Name of this build, unique in the program; status says which variant a node runs.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// Where the eBPF object file (ELF, as clang writes it) comes from.
     pub object: ObjectSource,

@@ -1,5 +1,7 @@
 //! `BpfRevision`: one validated, immutable input of a BpfProgram.
 
+#![allow(clippy::duplicated_attributes, reason = "columns of the CRD repeat keys")]
+
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 

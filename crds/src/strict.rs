@@ -20,7 +20,11 @@ pub fn from_value<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T, S
     let parsed = T::deserialize(value)?;
     let mut unknown = Vec::new();
     missing(value, &serde_json::to_value(&parsed)?, "", &mut unknown);
-    if unknown.is_empty() { Ok(parsed) } else { Err(StrictError::UnknownFields(unknown)) }
+    if unknown.is_empty() {
+        Ok(parsed)
+    } else {
+        Err(StrictError::UnknownFields(unknown))
+    }
 }
 
 /// Collects the paths that `given` has and `known` lacks; nulls and empty values mean nothing.
@@ -28,7 +32,11 @@ fn missing(given: &Value, known: &Value, path: &str, unknown: &mut Vec<String>) 
     match (given, known) {
         (Value::Object(given), Value::Object(known)) => {
             for (key, value) in given {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 match known.get(key) {
                     Some(inner) => missing(value, inner, &path, unknown),
                     None if is_empty(value) => {}
@@ -81,7 +89,10 @@ mod tests {
         value["hooks"][0]["anyOf"][0]["weight"] = json!(3);
         value["rollout"] = json!({"soak": "30s"});
         let error = from_value::<BpfRevisionSpec>(&value).unwrap_err();
-        assert_eq!(error.to_string(), "unknown fields: hooks[0].anyOf[0].weight, rollout");
+        assert_eq!(
+            error.to_string(),
+            "unknown fields: hooks[0].anyOf[0].weight, rollout"
+        );
     }
 
     #[test]

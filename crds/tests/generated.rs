@@ -22,9 +22,16 @@ fn the_charts_crds_are_generated_from_the_types() {
 
 #[test]
 fn the_plain_crds_for_the_tests_are_generated_from_the_types() {
-    let expected: String = crds().unwrap().iter().map(|(_, crd)| format!("---\n{}", yaml(crd).unwrap())).collect();
+    let expected: String = crds()
+        .unwrap()
+        .iter()
+        .map(|(_, crd)| format!("---\n{}", yaml(crd).unwrap()))
+        .collect();
     let committed = fs::read_to_string(root().join("e2e/manifests/crds.yaml")).unwrap_or_default();
-    assert!(committed == expected, "e2e/manifests/crds.yaml is not what the types say: run `make generate`");
+    assert!(
+        committed == expected,
+        "e2e/manifests/crds.yaml is not what the types say: run `make generate`"
+    );
 }
 
 #[test]
@@ -45,10 +52,20 @@ fn every_field_is_described_for_kubectl_explain() {
     }
     let mut missing = Vec::new();
     for (_, crd) in crds().unwrap() {
-        let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+        let schema = crd.spec.versions[0]
+            .schema
+            .as_ref()
+            .unwrap()
+            .open_api_v3_schema
+            .as_ref()
+            .unwrap();
         let schema = serde_json::to_value(schema).unwrap();
         for half in ["spec", "status"] {
-            walk(&format!("{}.{half}", crd.spec.names.kind), &schema["properties"][half], &mut missing);
+            walk(
+                &format!("{}.{half}", crd.spec.names.kind),
+                &schema["properties"][half],
+                &mut missing,
+            );
         }
     }
     assert!(missing.is_empty(), "no description: {missing:?}");
@@ -79,9 +96,19 @@ fn every_list_and_string_of_a_spec_has_a_bound() {
     }
     let mut unbounded = Vec::new();
     for (_, crd) in crds().unwrap() {
-        let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+        let schema = crd.spec.versions[0]
+            .schema
+            .as_ref()
+            .unwrap()
+            .open_api_v3_schema
+            .as_ref()
+            .unwrap();
         let schema = serde_json::to_value(schema).unwrap();
-        walk(&crd.spec.names.kind, &schema["properties"]["spec"], &mut unbounded);
+        walk(
+            &crd.spec.names.kind,
+            &schema["properties"]["spec"],
+            &mut unbounded,
+        );
     }
     assert!(unbounded.is_empty(), "no bound: {unbounded:?}");
 }

@@ -6,7 +6,7 @@ use bpfleet_crds::hook::{Hook, HookAlternative};
 use crate::{
     problem::{Problem, closest},
     support::{attachable, object_problems},
-    target::{Attach, attach},
+    target::{Attach, InterfaceSelector, attach},
 };
 
 /// One hook, complete: this program goes there.
@@ -49,12 +49,23 @@ pub fn plan_hooks(object: &ObjectInfo, hooks: Option<&[Hook]>) -> Result<Vec<Pla
             "every program's SEC() begins with `?`, so that none is loaded unless a hook names it: give hooks".to_owned(),
         ));
     }
-    if problems.is_empty() { Ok(planned) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(planned)
+    } else {
+        Err(problems)
+    }
 }
 
 fn plan_named(object: &ObjectInfo, hook: &Hook) -> Result<PlannedHook, Problem> {
-    let Some(HookAlternative { program: name, target }) = hook.any_of.first() else {
-        return Err(Problem::spec(&hook.name, "anyOf is empty: name a program".to_owned()));
+    let Some(HookAlternative {
+        program: name,
+        target,
+    }) = hook.any_of.first()
+    else {
+        return Err(Problem::spec(
+            &hook.name,
+            "anyOf is empty: name a program".to_owned(),
+        ));
     };
     let Some(program) = object.program(name) else {
         let names = || object.programs.iter().map(|program| program.name.as_str());
@@ -64,7 +75,10 @@ fn plan_named(object: &ObjectInfo, hook: &Hook) -> Result<PlannedHook, Problem> 
         } else {
             format!("did you mean {}?", near.join(" or "))
         };
-        return Err(Problem::spec(&hook.name, format!("the object has no program {name}; {hint}")));
+        return Err(Problem::spec(
+            &hook.name,
+            format!("the object has no program {name}; {hint}"),
+        ));
     };
     plan_one(object, &hook.name, program, target.as_ref())
 }
@@ -76,31 +90,61 @@ fn plan_one(
     target: Option<&bpfleet_crds::hook::Target>,
 ) -> Result<PlannedHook, Problem> {
     attachable(program.kind).map_err(|why| {
-        let message = format!("program {} is of kind {} (SEC \"{}\"): {why}", program.name, program.kind, program.section);
+        let message = format!(
+            "program {} is of kind {} (SEC \"{}\"): {why}",
+            program.name, program.kind, program.section
+        );
         Problem::unsupported(Some(hook), message)
     })?;
     let attach = attach(object, program, target).map_err(|message| Problem::spec(hook, message))?;
-    Ok(PlannedHook { name: hook.to_owned(), program: program.clone(), attach })
+    Ok(PlannedHook {
+        name: hook.to_owned(),
+        program: program.clone(),
+        attach,
+    })
 }
 
-/// Hooks that exclude each other: the kernel runs one XDP program per interface.
+/// Hooks that exclude each other: of the same name, or for a place where the kernel runs only one program and
+/// would put the later one in the earlier one's stead.
 fn conflicts(planned: &[PlannedHook]) -> Vec<Problem> {
-    let xdp: Vec<_> = planned
-        .iter()
-        .filter_map(|hook| match &hook.attach {
-            Attach::Xdp { interface, .. } => Some((hook, interface)),
-            _ => None,
-        })
-        .collect();
     let mut problems = Vec::new();
-    for (index, (hook, interface)) in xdp.iter().enumerate() {
-        if let Some((earlier, _)) = xdp.iter().take(index).find(|(_, other)| other == interface) {
+    for (index, hook) in planned.iter().enumerate() {
+        let mut earlier = planned.iter().take(index);
+        if earlier.clone().any(|other| other.name == hook.name) {
+            let message = "two hooks have this name; give each a name of its own".to_owned();
+            problems.push(Problem::spec(&hook.name, message));
+        }
+        if let Some((other, place)) = earlier
+            .filter_map(|other| exclusive(other, hook).map(|place| (other, place)))
+            .next()
+        {
             let message = format!(
-                "hook {} already puts an XDP program on this interface, and the kernel runs only one",
-                earlier.name
+                "hook {} already puts a program {place}, and the kernel runs only one there; remove one of them, \
+                 or give them different targets",
+                other.name
             );
             problems.push(Problem::spec(&hook.name, message));
         }
     }
     problems
+}
+
+/// The place that both hooks claim, where only one can have it.
+fn exclusive(earlier: &PlannedHook, later: &PlannedHook) -> Option<String> {
+    match (&earlier.attach, &later.attach) {
+        (Attach::Xdp { interface, .. }, Attach::Xdp { interface: other, .. }) if interface == other => {
+            Some(match interface {
+                InterfaceSelector::Name(name) => format!("into the XDP path of interface {name}"),
+                InterfaceSelector::DefaultRoute => {
+                    "into the XDP path of the default route's interface".to_owned()
+                }
+            })
+        }
+        (Attach::SockMap { map }, Attach::SockMap { map: other })
+            if map == other && earlier.program.kind == later.program.kind =>
+        {
+            Some(format!("of kind {} into map {map}", later.program.kind))
+        }
+        _ => None,
+    }
 }

@@ -25,12 +25,20 @@ pub enum ProblemKind {
 impl Problem {
     /// A problem of one hook with the spec.
     pub(crate) fn spec(hook: &str, message: String) -> Self {
-        Self { hook: Some(hook.to_owned()), kind: ProblemKind::Spec, message }
+        Self {
+            hook: Some(hook.to_owned()),
+            kind: ProblemKind::Spec,
+            message,
+        }
     }
 
     /// Something that bpfleet cannot do.
     pub(crate) fn unsupported(hook: Option<&str>, message: String) -> Self {
-        Self { hook: hook.map(str::to_owned), kind: ProblemKind::Unsupported, message }
+        Self {
+            hook: hook.map(str::to_owned),
+            kind: ProblemKind::Unsupported,
+            message,
+        }
     }
 }
 
@@ -84,14 +92,23 @@ mod tests {
 
     #[test]
     fn distances_are_those_of_levenshtein() {
-        for (a, b, expected) in [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("abc", "abc", 0)] {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("", "ab", 2),
+            ("kitten", "sitting", 3),
+            ("abc", "abc", 0),
+        ] {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }
     }
 
     #[test]
     fn close_names_are_offered_and_far_ones_not() {
-        assert_eq!(closest("on_exce", ["on_exec", "on_exit", "unrelated_name"]), ["on_exec", "on_exit"]);
+        assert_eq!(
+            closest("on_exce", ["on_exec", "on_exit", "unrelated_name"]),
+            ["on_exec", "on_exit"]
+        );
         assert!(closest("x", ["completely"]).is_empty());
     }
 }

@@ -8,7 +8,8 @@ use crate::problem::Problem;
 pub(crate) fn attachable(kind: K) -> Result<(), &'static str> {
     const KERNEL_FUNCTIONS: &str = "programs on kernel functions come with a later version of bpfleet; a \
         tracepoint, raw_tp or tp_btf program may serve instead";
-    const MULTI: &str = "links to many functions come with a later version of bpfleet; write one program for each";
+    const MULTI: &str =
+        "links to many functions come with a later version of bpfleet; write one program for each";
     match kind {
         K::Tracepoint
         | K::RawTracepoint { writable: false }
@@ -16,11 +17,20 @@ pub(crate) fn attachable(kind: K) -> Result<(), &'static str> {
         | K::Uprobe
         | K::Uretprobe
         | K::PerfEvent
-        | K::Xdp { attach: XdpAttach::Interface, .. }
-        | K::SchedCls { kind: TcKind::Classifier | TcKind::Tcx, .. }
+        | K::Xdp {
+            attach: XdpAttach::Interface,
+            ..
+        }
+        | K::SchedCls {
+            kind: TcKind::Classifier | TcKind::Tcx,
+            ..
+        }
         | K::CgroupSkb { .. }
         | K::CgroupSock(_)
-        | K::CgroupSockAddr { family: AddrFamily::V4 | AddrFamily::V6, .. }
+        | K::CgroupSockAddr {
+            family: AddrFamily::V4 | AddrFamily::V6,
+            ..
+        }
         | K::CgroupSockopt(_)
         | K::CgroupSysctl
         | K::CgroupDevice
@@ -39,9 +49,10 @@ pub(crate) fn attachable(kind: K) -> Result<(), &'static str> {
         K::SkSkb(SkSkbKind::Verdict | SkSkbKind::Any) => {
             Err("write SEC(\"sk_skb/stream_verdict\") or SEC(\"sk_skb/stream_parser\")")
         }
-        K::CgroupSockAddr { family: AddrFamily::Unix, .. } => {
-            Err("cgroup programs on Unix sockets come with a later version of bpfleet")
-        }
+        K::CgroupSockAddr {
+            family: AddrFamily::Unix,
+            ..
+        } => Err("cgroup programs on Unix sockets come with a later version of bpfleet"),
         K::RawTracepoint { writable: true } => Err("writable raw tracepoints are not served; use raw_tp"),
         K::Unknown => Err("its SEC() name is none that libbpf knows; see libbpf's list of section names"),
         _ => Err("bpfleet cannot attach this kind of program"),
@@ -78,13 +89,30 @@ pub(crate) fn object_problems(object: &ObjectInfo) -> Vec<Problem> {
         })
         .collect();
     for (kind, what, instead) in [
-        (ExternKind::Kconfig, "kernel configuration (extern … __kconfig)", "decide in user space or by a CO-RE check"),
-        (ExternKind::Ksym, "kernel symbols (extern … __ksym)", "read the value through a helper or CO-RE"),
+        (
+            ExternKind::Kconfig,
+            "kernel configuration (extern … __kconfig)",
+            "decide in user space or by a CO-RE check",
+        ),
+        (
+            ExternKind::Ksym,
+            "kernel symbols (extern … __ksym)",
+            "read the value through a helper or CO-RE",
+        ),
         (ExternKind::Kfunc, "kernel functions (kfuncs)", "use a helper"),
-        (ExternKind::Undefined, "symbols that nothing defines", "link the object, or compile in what is missing"),
+        (
+            ExternKind::Undefined,
+            "symbols that nothing defines",
+            "link the object, or compile in what is missing",
+        ),
     ] {
-        let names: Vec<&str> =
-            object.externs.iter().filter(|e| e.kind == kind).map(|e| e.name.as_str()).take(8).collect();
+        let names: Vec<&str> = object
+            .externs
+            .iter()
+            .filter(|e| e.kind == kind)
+            .map(|e| e.name.as_str())
+            .take(8)
+            .collect();
         if !names.is_empty() {
             problems.push(Problem::unsupported(
                 None,

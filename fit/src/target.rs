@@ -93,7 +93,11 @@ pub enum InterfaceSelector {
 const PARAMETRIC_ITERATORS: [&str; 2] = ["bpf_map_elem", "bpf_sk_storage_map"];
 
 /// Where `program` goes; the error says what is wrong and shows what to write.
-pub(crate) fn attach(object: &ObjectInfo, program: &Program, target: Option<&Target>) -> Result<Attach, String> {
+pub(crate) fn attach(
+    object: &ObjectInfo,
+    program: &Program,
+    target: Option<&Target>,
+) -> Result<Attach, String> {
     if let Some((given, wanted)) = wrong_member(program.kind, target) {
         return Err(match wanted {
             Some(wanted) => format!(
@@ -109,30 +113,49 @@ pub(crate) fn attach(object: &ObjectInfo, program: &Program, target: Option<&Tar
     let target = target.cloned().unwrap_or_default();
     match program.kind {
         K::Tracepoint => tracepoint(program, target.tracepoint),
-        K::RawTracepoint { .. } => raw_tracepoint(program, target.raw_tracepoint).map(|name| Attach::RawTracepoint { name }),
-        K::BtfTracepoint => raw_tracepoint(program, target.raw_tracepoint).map(|name| Attach::BtfTracepoint { name }),
+        K::RawTracepoint { .. } => {
+            raw_tracepoint(program, target.raw_tracepoint).map(|name| Attach::RawTracepoint { name })
+        }
+        K::BtfTracepoint => {
+            raw_tracepoint(program, target.raw_tracepoint).map(|name| Attach::BtfTracepoint { name })
+        }
         K::Uprobe | K::Uretprobe => uprobe(program, target.binary),
-        K::PerfEvent => target.perf_event.map(Attach::PerfEvent).ok_or_else(|| {
-            needs(program, "perfEvent", "which event to sample", "perfEvent: {event: CpuClock, sampleFrequency: 49}")
-        }),
+        K::PerfEvent => perf_event(program, target.perf_event).map(Attach::PerfEvent),
         K::Xdp { .. } => {
             let (interface, given) = interface(program, target.interface)?;
             if given.direction.is_some() {
-                return Err("interface.direction is for tc and tcx programs; XDP sees received packets".to_owned());
+                return Err(
+                    "interface.direction is for tc and tcx programs; XDP sees received packets".to_owned(),
+                );
             }
-            Ok(Attach::Xdp { interface, mode: given.xdp_mode.unwrap_or(XdpMode::Auto) })
+            Ok(Attach::Xdp {
+                interface,
+                mode: given.xdp_mode.unwrap_or(XdpMode::Auto),
+            })
         }
         K::SchedCls { kind, direction } => tc(program, kind, direction, target.interface),
         K::SkMsg | K::SkSkb(_) => sock_map(object, program, target.sock_map),
         K::SkLookup => Ok(Attach::NetworkNamespace),
         K::Iter => match &program.target {
-            SecTarget::Name(kind) if PARAMETRIC_ITERATORS.contains(&kind.as_str()) => {
-                Err(format!("iter/{kind} walks one map, and bpfleet has no field to name it; walk another object"))
-            }
+            SecTarget::Name(kind) if PARAMETRIC_ITERATORS.contains(&kind.as_str()) => Err(format!(
+                "iter/{kind} walks one map, and bpfleet has no field to name it; walk another object"
+            )),
             SecTarget::Name(kind) => Ok(Attach::Iter { kind: kind.clone() }),
-            _ => Err(format!("program {} says SEC(\"{}\"): write SEC(\"iter/task\") or another iterator", program.name, program.section)),
+            _ => Err(format!(
+                "program {} says SEC(\"{}\"): write SEC(\"iter/task\") or another iterator",
+                program.name, program.section
+            )),
         },
-        _ => Ok(Attach::Cgroup { path: target.cgroup.map_or_else(|| "/".to_owned(), |CgroupTarget { path }| path) }),
+        K::CgroupSkb { direction: None } => Err(format!(
+            "program {} says SEC(\"{}\") and thus no direction: write SEC(\"cgroup_skb/ingress\") or \
+             SEC(\"cgroup_skb/egress\")",
+            program.name, program.section
+        )),
+        _ => Ok(Attach::Cgroup {
+            path: target
+                .cgroup
+                .map_or_else(|| "/".to_owned(), |CgroupTarget { path }| path),
+        }),
     }
 }
 
@@ -148,7 +171,15 @@ fn wrong_member(kind: K, target: Option<&Target>) -> Option<(&'static str, Optio
         K::SkLookup | K::Iter => None,
         _ => Some("cgroup"),
     };
-    let Target { tracepoint, raw_tracepoint, interface, cgroup, binary, perf_event, sock_map } = target?;
+    let Target {
+        tracepoint,
+        raw_tracepoint,
+        interface,
+        cgroup,
+        binary,
+        perf_event,
+        sock_map,
+    } = target?;
     let given = [
         ("tracepoint", tracepoint.is_some()),
         ("rawTracepoint", raw_tracepoint.is_some()),
@@ -158,7 +189,10 @@ fn wrong_member(kind: K, target: Option<&Target>) -> Option<(&'static str, Optio
         ("perfEvent", perf_event.is_some()),
         ("sockMap", sock_map.is_some()),
     ];
-    given.into_iter().find(|(name, set)| *set && Some(*name) != wanted).map(|(name, _)| (name, wanted))
+    given
+        .into_iter()
+        .find(|(name, set)| *set && Some(*name) != wanted)
+        .map(|(name, _)| (name, wanted))
 }
 
 fn needs(program: &Program, member: &str, what: &str, example: &str) -> String {
@@ -173,11 +207,21 @@ fn needs(program: &Program, member: &str, what: &str, example: &str) -> String {
 }
 
 fn tracepoint(program: &Program, given: Option<String>) -> Result<Attach, String> {
-    let split = |text: &str| text.split_once('/').map(|(category, name)| (category.to_owned(), name.to_owned()));
+    let split = |text: &str| {
+        text.split_once('/')
+            .map(|(category, name)| (category.to_owned(), name.to_owned()))
+    };
     match (given.as_deref(), &program.target) {
-        (Some(text), _) => split(text).ok_or_else(|| format!("target.tracepoint {text:?} is not category/name")),
+        (Some(text), _) => {
+            split(text).ok_or_else(|| format!("target.tracepoint {text:?} is not category/name"))
+        }
         (None, SecTarget::Tracepoint { category, name }) => Ok((category.clone(), name.clone())),
-        (None, _) => Err(needs(program, "tracepoint", "which tracepoint", "tracepoint: sched/sched_switch")),
+        (None, _) => Err(needs(
+            program,
+            "tracepoint",
+            "which tracepoint",
+            "tracepoint: sched/sched_switch",
+        )),
     }
     .map(|(category, name)| Attach::Tracepoint { category, name })
 }
@@ -186,7 +230,12 @@ fn raw_tracepoint(program: &Program, given: Option<String>) -> Result<String, St
     match (given, &program.target) {
         (Some(name), _) => Ok(name),
         (None, SecTarget::Name(name)) => Ok(name.clone()),
-        (None, _) => Err(needs(program, "rawTracepoint", "which tracepoint", "rawTracepoint: sched_switch")),
+        (None, _) => Err(needs(
+            program,
+            "rawTracepoint",
+            "which tracepoint",
+            "rawTracepoint: sched_switch",
+        )),
     }
 }
 
@@ -194,7 +243,15 @@ fn uprobe(program: &Program, given: Option<BinaryTarget>) -> Result<Attach, Stri
     const EXAMPLE: &str = "binary: {path: /usr/lib/x86_64-linux-gnu/libc.so.6, symbol: malloc}";
     match (given, &program.target) {
         (Some(BinaryTarget { path, symbol, offset }), _) => {
-            let offset = u64::try_from(offset.unwrap_or(0)).map_err(|_| "binary.offset is negative".to_owned())?;
+            // The API server checks these too; local mode has none.
+            if !path.starts_with('/') {
+                return Err(format!("binary.path {path:?} is not absolute, as in `{EXAMPLE}`"));
+            }
+            if symbol.is_none() && offset.is_none() {
+                return Err("set binary.symbol, binary.offset, or both".to_owned());
+            }
+            let offset =
+                u64::try_from(offset.unwrap_or(0)).map_err(|_| "binary.offset is negative".to_owned())?;
             Ok(Attach::Uprobe { path, symbol, offset })
         }
         (None, SecTarget::Binary { path, symbol, offset }) if path.starts_with('/') => Ok(Attach::Uprobe {
@@ -211,9 +268,29 @@ fn uprobe(program: &Program, given: Option<BinaryTarget>) -> Result<Attach, Stri
     }
 }
 
-fn interface(program: &Program, given: Option<InterfaceTarget>) -> Result<(InterfaceSelector, InterfaceTarget), String> {
-    let given =
-        given.ok_or_else(|| needs(program, "interface", "which interface", "interface: {defaultRoute: true}"))?;
+fn perf_event(program: &Program, given: Option<PerfEventTarget>) -> Result<PerfEventTarget, String> {
+    const EXAMPLE: &str = "perfEvent: {event: CpuClock, sampleFrequency: 49}";
+    let given = given.ok_or_else(|| needs(program, "perfEvent", "which event to sample", EXAMPLE))?;
+    if given.sample_frequency.is_some() == given.sample_period.is_some() {
+        return Err(format!(
+            "set exactly one of perfEvent.sampleFrequency and perfEvent.samplePeriod, as in `{EXAMPLE}`"
+        ));
+    }
+    Ok(given)
+}
+
+fn interface(
+    program: &Program,
+    given: Option<InterfaceTarget>,
+) -> Result<(InterfaceSelector, InterfaceTarget), String> {
+    let given = given.ok_or_else(|| {
+        needs(
+            program,
+            "interface",
+            "which interface",
+            "interface: {defaultRoute: true}",
+        )
+    })?;
     let selector = match (&given.name, given.default_route.unwrap_or(false)) {
         (Some(name), false) => InterfaceSelector::Name(name.clone()),
         (None, true) => InterfaceSelector::DefaultRoute,
@@ -258,12 +335,21 @@ fn tc(
 
 fn sock_map(object: &ObjectInfo, program: &Program, given: Option<SockMapTarget>) -> Result<Attach, String> {
     let holds_sockets = |map_type: u32| matches!(map_type, BPF_MAP_TYPE_SOCKMAP | BPF_MAP_TYPE_SOCKHASH);
-    let candidates: Vec<&str> =
-        object.maps.iter().filter(|map| holds_sockets(map.map_type)).map(|map| map.name.as_str()).collect();
+    let candidates: Vec<&str> = object
+        .maps
+        .iter()
+        .filter(|map| holds_sockets(map.map_type))
+        .map(|map| map.name.as_str())
+        .collect();
     let name = match (given, candidates.as_slice()) {
         (Some(SockMapTarget { map }), _) => map,
         (None, [only]) => (*only).to_owned(),
-        (None, []) => return Err(format!("program {} needs a map of type SOCKMAP or SOCKHASH in its object", program.name)),
+        (None, []) => {
+            return Err(format!(
+                "program {} needs a map of type SOCKMAP or SOCKHASH in its object",
+                program.name
+            ));
+        }
         (None, several) => {
             return Err(format!(
                 "program {} can go to several maps ({}): name one in target.sockMap.map",
@@ -273,7 +359,10 @@ fn sock_map(object: &ObjectInfo, program: &Program, given: Option<SockMapTarget>
         }
     };
     match object.map(&name) {
-        None => Err(format!("the object has no map {name}; maps that hold sockets: {}", candidates.join(", "))),
+        None => Err(format!(
+            "the object has no map {name}; maps that hold sockets: {}",
+            candidates.join(", ")
+        )),
         Some(map) if !holds_sockets(map.map_type) => Err(format!(
             "map {name} is of type {}, not SOCKMAP or SOCKHASH; maps that hold sockets: {}",
             map.type_name(),

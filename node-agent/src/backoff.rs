@@ -17,12 +17,16 @@ const MAX_LASTING: Duration = Duration::from_secs(300);
 /// and up to a quarter shorter, by `who`, so that a fleet does not ask all at once.
 pub fn delay(reason: NodeReason, tries: u32, who: &str) -> Duration {
     let cap = match reason {
-        NodeReason::ApiUnavailable | NodeReason::ArtifactUnavailable | NodeReason::RevisionNotFound => MAX_TRANSIENT,
+        NodeReason::ApiUnavailable | NodeReason::ArtifactUnavailable | NodeReason::RevisionNotFound => {
+            MAX_TRANSIENT
+        }
         // Targets come and go: an interface, a cgroup, a container's binary.
         NodeReason::TargetNotFound | NodeReason::TargetBusy | NodeReason::Detached => MAX_TRANSIENT,
         _ => MAX_LASTING,
     };
-    let doubled = FIRST.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(cap);
+    let doubled = FIRST
+        .saturating_mul(1 << tries.saturating_sub(1).min(16))
+        .min(cap);
     let mut hasher = DefaultHasher::new();
     (who, tries).hash(&mut hasher);
     let share = u32::try_from(hasher.finish() % 256).unwrap_or(0);
@@ -43,7 +47,8 @@ mod tests {
             assert!(delay(reason, tries, "a") <= MAX_LASTING);
             assert!(delay(NodeReason::ArtifactUnavailable, tries, "a") <= MAX_TRANSIENT);
         }
-        let distinct: std::collections::BTreeSet<_> = (0..50).map(|n| delay(reason, 5, &format!("node{n}"))).collect();
+        let distinct: std::collections::BTreeSet<_> =
+            (0..50).map(|n| delay(reason, 5, &format!("node{n}"))).collect();
         assert!(distinct.len() > 20);
     }
 }

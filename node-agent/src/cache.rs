@@ -32,9 +32,15 @@ pub struct Cache {
 impl Cache {
     /// Opens or makes the cache.
     pub fn open(root: &Path) -> Result<Self, CacheError> {
-        let cache = Self { root: root.to_owned() };
+        let cache = Self {
+            root: root.to_owned(),
+        };
         for directory in [cache.objects(), cache.revisions()] {
-            fs::create_dir_all(&directory).map_err(|source| CacheError { path: directory, action: "made", source })?;
+            fs::create_dir_all(&directory).map_err(|source| CacheError {
+                path: directory,
+                action: "made",
+                source,
+            })?;
         }
         Ok(cache)
     }
@@ -51,7 +57,11 @@ impl Cache {
     pub fn object(&self, digest: &Digest) -> Option<PathBuf> {
         let path = self.objects().join(digest.hex());
         let mut bytes = Vec::new();
-        File::open(&path).ok()?.take(MAX_OBJECT_BYTES + 1).read_to_end(&mut bytes).ok()?;
+        File::open(&path)
+            .ok()?
+            .take(MAX_OBJECT_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .ok()?;
         (Digest::of(&bytes) == *digest).then_some(path)
     }
 
@@ -87,7 +97,11 @@ impl Cache {
         let revisions: BTreeSet<String> = revisions.iter().map(|name| format!("{name}.json")).collect();
         let objects: BTreeSet<String> = objects.iter().map(Digest::hex).collect();
         for (directory, keep) in [(self.revisions(), revisions), (self.objects(), objects)] {
-            let failed = |source| CacheError { path: directory.clone(), action: "cleaned", source };
+            let failed = |source| CacheError {
+                path: directory.clone(),
+                action: "cleaned",
+                source,
+            };
             for entry in fs::read_dir(&directory).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
                 if entry.file_name().to_str().is_none_or(|name| !keep.contains(name)) {
@@ -101,7 +115,11 @@ impl Cache {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_JSON_BYTES).read_to_end(&mut bytes).ok()?;
+    File::open(path)
+        .ok()?
+        .take(MAX_JSON_BYTES)
+        .read_to_end(&mut bytes)
+        .ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
@@ -122,12 +140,17 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&fresh, path)?;
-        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+        path.parent()
+            .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     };
     written().map_err(|source| {
         // A full disk must not stay full of halves.
         let _ = fs::remove_file(&fresh);
-        CacheError { path: path.to_owned(), action: "written", source }
+        CacheError {
+            path: path.to_owned(),
+            action: "written",
+            source,
+        }
     })
 }
 

@@ -21,7 +21,11 @@ pub fn escape(name: &str) -> Result<String, NameTooLong> {
     if out.is_empty() {
         out.push('~');
     }
-    if out.len() > MAX_NAME { Err(NameTooLong(name.chars().take(64).collect())) } else { Ok(out) }
+    if out.len() > MAX_NAME {
+        Err(NameTooLong(name.chars().take(64).collect()))
+    } else {
+        Ok(out)
+    }
 }
 
 /// Reads back what [`escape`] wrote; none for a name that it never writes.
@@ -34,7 +38,10 @@ pub fn unescape(name: &str) -> Option<String> {
     while let Some(byte) = bytes.next() {
         if byte == b'~' {
             let digits = [bytes.next()?, bytes.next()?];
-            if !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            if !digits
+                .iter()
+                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+            {
                 return None;
             }
             out.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
@@ -54,7 +61,13 @@ mod tests {
 
     #[test]
     fn names_are_written_as_documented() {
-        for (name, written) in [(".rodata", "~2erodata"), ("a_b-C9", "a_b-C9"), ("", "~"), ("~", "~7e"), ("ä", "~c3~a4")] {
+        for (name, written) in [
+            (".rodata", "~2erodata"),
+            ("a_b-C9", "a_b-C9"),
+            ("", "~"),
+            ("~", "~7e"),
+            ("ä", "~c3~a4"),
+        ] {
             assert_eq!(escape(name).unwrap(), written);
         }
         assert!(escape(&"x".repeat(256)).is_err());

@@ -74,7 +74,9 @@ impl ProgramDir {
 
     /// Where a complete revision goes that is replaced by itself, until it is removed.
     pub fn retired_revision(&self, revision: &str) -> Result<RevisionDir, NameTooLong> {
-        Ok(RevisionDir(self.loading().join(format!("{}~", escape(revision)?))))
+        Ok(RevisionDir(
+            self.loading().join(format!("{}~", escape(revision)?)),
+        ))
     }
 
     /// Links that one revision hands to the next.

@@ -20,13 +20,17 @@ const BPFFS: &str = "/sys/fs/bpf";
 #[derive(Debug, thiserror::Error)]
 pub enum PinRootError {
     /// Nothing is mounted.
-    #[error("{path} is not on a BPF file system: mount one (`mount -t bpf bpf {BPFFS}`), or name another --pin-root")]
+    #[error(
+        "{path} is not on a BPF file system: mount one (`mount -t bpf bpf {BPFFS}`), or name another --pin-root"
+    )]
     NoBpffs {
         /// The directory.
         path: PathBuf,
     },
     /// Mounting failed.
-    #[error("no BPF file system is mounted at {BPFFS}, and it cannot be mounted: {0}; run as root, or `mount -t bpf bpf {BPFFS}`")]
+    #[error(
+        "no BPF file system is mounted at {BPFFS}, and it cannot be mounted: {0}; run as root, or `mount -t bpf bpf {BPFFS}`"
+    )]
     Mount(io::Error),
     /// The directory cannot be made.
     #[error("{path} cannot be made: {source}; run as root?")]
@@ -60,21 +64,32 @@ impl PinRoot {
         let mut mounted = false;
         if bpffs_mounted_at(path) == Fact::No {
             if !may_mount || !path.starts_with(BPFFS) {
-                return Err(PinRootError::NoBpffs { path: path.to_owned() });
+                return Err(PinRootError::NoBpffs {
+                    path: path.to_owned(),
+                });
             }
             mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>)
                 .map_err(|error| PinRootError::Mount(error.into()))?;
             mounted = true;
         }
-        let make = |source| PinRootError::Make { path: path.to_owned(), source };
+        let make = |source| PinRootError::Make {
+            path: path.to_owned(),
+            source,
+        };
         fs::create_dir_all(path).map_err(make)?;
         let lock = Flock::lock(File::open(path).map_err(make)?, FlockArg::LockExclusiveNonblock).map_err(
             |(_, error)| match error {
-                nix::Error::EWOULDBLOCK => PinRootError::InUse { path: path.to_owned() },
+                nix::Error::EWOULDBLOCK => PinRootError::InUse {
+                    path: path.to_owned(),
+                },
                 other => make(other.into()),
             },
         )?;
-        Ok(Self { path: path.to_owned(), _lock: lock, mounted })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+            mounted,
+        })
     }
 
     /// Gives an empty pin root back: removes the directory, and unmounts what [`take`](Self::take) mounted. What is

@@ -73,7 +73,12 @@ impl fmt::Display for Instance {
         match self {
             Self::Link(n) => write!(f, "link-{n}"),
             Self::Xdp { ifindex, flags } => write!(f, "xdp-{ifindex}-{flags}"),
-            Self::TcFilter { ifindex, direction, priority, handle } => {
+            Self::TcFilter {
+                ifindex,
+                direction,
+                priority,
+                handle,
+            } => {
                 let direction = match direction {
                     TcDirection::Ingress => "ingress",
                     TcDirection::Egress => "egress",
@@ -81,10 +86,18 @@ impl fmt::Display for Instance {
                 write!(f, "tc-{ifindex}-{direction}-{priority}-{handle}")
             }
             Self::SockMap { map, attach_type } => {
-                write!(f, "sockmap-{attach_type}-{}", escape(map).map_err(|_| fmt::Error)?)
+                write!(
+                    f,
+                    "sockmap-{attach_type}-{}",
+                    escape(map).map_err(|_| fmt::Error)?
+                )
             }
             Self::Cgroup { path, attach_type } => {
-                write!(f, "cgroup-{attach_type}-{}", escape(path).map_err(|_| fmt::Error)?)
+                write!(
+                    f,
+                    "cgroup-{attach_type}-{}",
+                    escape(path).map_err(|_| fmt::Error)?
+                )
             }
             Self::Process(n) => write!(f, "process-{n}"),
         }
@@ -100,7 +113,10 @@ impl Instance {
             "process" => rest.parse().ok().map(Self::Process),
             "xdp" => {
                 let (ifindex, flags) = rest.split_once('-')?;
-                Some(Self::Xdp { ifindex: ifindex.parse().ok()?, flags: flags.parse().ok()? })
+                Some(Self::Xdp {
+                    ifindex: ifindex.parse().ok()?,
+                    flags: flags.parse().ok()?,
+                })
             }
             "tc" => {
                 let mut parts = rest.split('-');
@@ -120,8 +136,14 @@ impl Instance {
                 let (attach_type, name) = rest.split_once('-')?;
                 let (attach_type, name) = (attach_type.parse().ok()?, unescape(name)?);
                 Some(match kind {
-                    "sockmap" => Self::SockMap { map: name, attach_type },
-                    _ => Self::Cgroup { path: name, attach_type },
+                    "sockmap" => Self::SockMap {
+                        map: name,
+                        attach_type,
+                    },
+                    _ => Self::Cgroup {
+                        path: name,
+                        attach_type,
+                    },
                 })
             }
             _ => None,
@@ -138,9 +160,20 @@ mod tests {
         for instance in [
             Instance::Link(3),
             Instance::Xdp { ifindex: 2, flags: 2 },
-            Instance::TcFilter { ifindex: 7, direction: TcDirection::Egress, priority: 50, handle: u32::MAX },
-            Instance::SockMap { map: "sock.map-1".into(), attach_type: 7 },
-            Instance::Cgroup { path: "/sys/fs/cgroup/a-b.slice".into(), attach_type: 0 },
+            Instance::TcFilter {
+                ifindex: 7,
+                direction: TcDirection::Egress,
+                priority: 50,
+                handle: u32::MAX,
+            },
+            Instance::SockMap {
+                map: "sock.map-1".into(),
+                attach_type: 7,
+            },
+            Instance::Cgroup {
+                path: "/sys/fs/cgroup/a-b.slice".into(),
+                attach_type: 0,
+            },
             Instance::Process(0),
         ] {
             assert_eq!(Instance::parse(&instance.to_string()), Some(instance));
@@ -149,7 +182,16 @@ mod tests {
 
     #[test]
     fn other_names_are_no_instances() {
-        for name in ["program", "link-", "link-x", "tc-1-up-2-3", "tc-1-ingress-2-3-4", "sockmap-1", "~", ""] {
+        for name in [
+            "program",
+            "link-",
+            "link-x",
+            "tc-1-up-2-3",
+            "tc-1-ingress-2-3-4",
+            "sockmap-1",
+            "~",
+            "",
+        ] {
             assert_eq!(Instance::parse(name), None, "{name}");
         }
     }

@@ -48,8 +48,10 @@ fn print_plain() -> Result<(), Error> {
 fn write_templates(directory: &Path) -> Result<(), Error> {
     for (name, crd) in crds()? {
         let path = directory.join(name);
-        fs::write(&path, helm_template(&crd)?)
-            .map_err(|source| Error::Write { path: path.display().to_string(), source })?;
+        fs::write(&path, helm_template(&crd)?).map_err(|source| Error::Write {
+            path: path.display().to_string(),
+            source,
+        })?;
     }
     Ok(())
 }

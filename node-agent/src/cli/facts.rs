@@ -70,7 +70,12 @@ fn table(facts: &NodeFacts) -> Table {
         ("kernel BTF", btf),
         ("cgroup", format!("{cgroup:?}")),
         ("BPF file system", bpffs),
-        ("lockdown", lockdown.clone().unwrap_or_else(|| "not in this kernel".to_owned())),
+        (
+            "lockdown",
+            lockdown
+                .clone()
+                .unwrap_or_else(|| "not in this kernel".to_owned()),
+        ),
     ] {
         table.add_row([name, &value]);
     }

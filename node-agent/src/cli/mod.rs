@@ -2,12 +2,7 @@
 
 mod facts;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    time::Instant,
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -39,8 +34,10 @@ enum Command {
     /// Run what this node's BpfNode says, and report in its status. Ends on SIGTERM without detaching anything
     Serve(ServeArguments),
     /// Run BpfPrograms from files on this machine, without a cluster, until Ctrl-C
-    #[command(after_help = "Objects are found beside the file: `object: {file: PATH}` names one, and a ConfigMap entry \
-                            stands for the file with its key's name.")]
+    #[command(
+        after_help = "Objects are found beside the file: `object: {file: PATH}` names one, and a ConfigMap entry \
+                            stands for the file with its key's name."
+    )]
     Run(RunArguments),
     /// Show what is known of this machine and its kernel
     Facts(FactsArguments),
@@ -136,19 +133,26 @@ struct FactsArguments {
 pub fn main() -> ExitCode {
     let started = Instant::now();
     // Started by the agent itself; it has one thread, and no command line of its own.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == WORKER_COMMAND) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == WORKER_COMMAND)
+    {
         return worker::main();
     }
     match Cli::parse().command {
         Command::Serve(arguments) => serve(arguments),
         Command::Run(arguments) => run(arguments, started),
-        Command::Facts(arguments) => finish(facts::print(&arguments.node.paths("/sys/fs/bpf"), arguments.output).map(|()| true)),
+        Command::Facts(arguments) => {
+            finish(facts::print(&arguments.node.paths("/sys/fs/bpf"), arguments.output).map(|()| true))
+        }
     }
 }
 
 fn serve(arguments: ServeArguments) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Text => logs.with_ansi(false).init(),
         LogFormat::Json => logs.json().init(),
@@ -157,16 +161,25 @@ fn serve(arguments: ServeArguments) -> ExitCode {
     let config = ServeConfig {
         node_name: arguments.node_name,
         cache_dir: arguments.cache_dir,
-        artifacts: ArtifactConfig { directory: arguments.artifact_config, token_file: arguments.artifact_token_file },
+        artifacts: ArtifactConfig {
+            directory: arguments.artifact_config,
+            token_file: arguments.artifact_token_file,
+        },
         health_listen: arguments.health_listen,
         perf_links,
         paths: arguments.node.paths("/sys/fs/bpf/bpfleet"),
     };
     // Fails only if there is one already, which would serve as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     finish(runtime.map_err(boxed).and_then(|runtime| {
-        let served = runtime.block_on(serve::serve(config)).map(|()| true).map_err(boxed);
+        let served = runtime
+            .block_on(serve::serve(config))
+            .map(|()| true)
+            .map_err(boxed);
         // A worker that is loading is ended with us; nothing waits for it.
         runtime.shutdown_background();
         served
@@ -175,7 +188,10 @@ fn serve(arguments: ServeArguments) -> ExitCode {
 
 fn run(arguments: RunArguments, started: Instant) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     let config = RunConfig {
         files: arguments.files,
         output: arguments.output,
@@ -185,7 +201,11 @@ fn run(arguments: RunArguments, started: Instant) -> ExitCode {
         started,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    finish(runtime.map_err(boxed).and_then(|runtime| runtime.block_on(local::run(config)).map_err(boxed)))
+    finish(
+        runtime
+            .map_err(boxed)
+            .and_then(|runtime| runtime.block_on(local::run(config)).map_err(boxed)),
+    )
 }
 
 fn boxed(error: impl std::error::Error + 'static) -> Box<dyn std::error::Error> {

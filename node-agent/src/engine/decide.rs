@@ -32,7 +32,11 @@ pub fn decide(program: &Program, authoritative: bool, now: Instant) -> Step {
         return Step::Idle;
     }
     let waiting = |revision: Option<&String>| {
-        program.failure.as_ref().filter(|retry| retry.revision.as_ref() == revision && retry.at > now).map(|retry| retry.at)
+        program
+            .failure
+            .as_ref()
+            .filter(|retry| retry.revision.as_ref() == revision && retry.at > now)
+            .map(|retry| retry.at)
     };
     match &program.wanted {
         None if !authoritative || program.removed => Step::Idle,
@@ -42,9 +46,8 @@ pub fn decide(program: &Program, authoritative: bool, now: Instant) -> Step {
             Some(time) => Step::WaitUntil(time),
             None => Step::Start(Action::Clean(revision.clone())),
         },
-        Some(revision) => {
-            waiting(Some(revision)).map_or_else(|| Step::Start(Action::Load(revision.clone())), Step::WaitUntil)
-        }
+        Some(revision) => waiting(Some(revision))
+            .map_or_else(|| Step::Start(Action::Load(revision.clone())), Step::WaitUntil),
     }
 }
 
@@ -55,15 +58,20 @@ mod tests {
     use bpfleet_crds::NodeReason;
 
     use super::*;
-    use crate::{
-        engine::state::Running,
-        load::request::Failure,
-        pins::HookState,
-    };
+    use crate::{engine::state::Running, load::request::Failure, pins::HookState};
 
     fn running(revision: &str, detached: Option<&str>) -> Option<Running> {
-        let hook = HookState { name: "h".into(), detached: detached.map(str::to_owned), ends_with_agent: false };
-        Some(Running { revision: revision.into(), variant: None, hooks: vec![hook], loaded: None })
+        let hook = HookState {
+            name: "h".into(),
+            detached: detached.map(str::to_owned),
+            ends_with_agent: false,
+        };
+        Some(Running {
+            revision: revision.into(),
+            variant: None,
+            hooks: vec![hook],
+            loaded: None,
+        })
     }
 
     fn wants(revision: &str) -> Program {
@@ -81,19 +89,43 @@ mod tests {
         new.busy = true;
         assert_eq!(decide(&new, true, now), Step::Idle, "under way");
 
-        let settled = Program { running: running("r1", None), ..wants("r1") };
+        let settled = Program {
+            running: running("r1", None),
+            ..wants("r1")
+        };
         assert_eq!(decide(&settled, true, now), Step::Idle, "it runs");
-        let changed = Program { running: running("r1", None), ..wants("r2") };
-        assert_eq!(decide(&changed, true, now), load("r2"), "another revision is wanted");
-        let detached = Program { running: running("r1", Some("gone")), ..wants("r1") };
+        let changed = Program {
+            running: running("r1", None),
+            ..wants("r2")
+        };
+        assert_eq!(
+            decide(&changed, true, now),
+            load("r2"),
+            "another revision is wanted"
+        );
+        let detached = Program {
+            running: running("r1", Some("gone")),
+            ..wants("r1")
+        };
         assert_eq!(decide(&detached, true, now), load("r1"), "a hook was lost");
-        let untidy = Program { running: running("r2", None), leftovers: true, ..wants("r2") };
-        assert_eq!(decide(&untidy, true, now), Step::Start(Action::Clean("r2".into())), "the old one is to go");
+        let untidy = Program {
+            running: running("r2", None),
+            leftovers: true,
+            ..wants("r2")
+        };
+        assert_eq!(
+            decide(&untidy, true, now),
+            Step::Start(Action::Clean("r2".into())),
+            "the old one is to go"
+        );
     }
 
     #[test]
     fn nothing_is_removed_on_the_word_of_the_cache() {
-        let unwanted = Program { running: running("r1", None), ..Program::default() };
+        let unwanted = Program {
+            running: running("r1", None),
+            ..Program::default()
+        };
         let now = Instant::now();
         assert_eq!(decide(&unwanted, false, now), Step::Idle);
         assert_eq!(decide(&unwanted, true, now), Step::Start(Action::Remove));
@@ -103,20 +135,44 @@ mod tests {
     fn a_failure_waits_unless_something_else_is_wanted() {
         let now = Instant::now();
         let mut program = wants("r1");
-        program.failed("r1".into(), Failure::new(NodeReason::VerifierRejected, "no"), now, "n/p");
-        let Step::WaitUntil(at) = decide(&program, true, now) else { panic!("it must wait") };
+        program.failed(
+            "r1".into(),
+            Failure::new(NodeReason::VerifierRejected, "no"),
+            now,
+            "n/p",
+        );
+        let Step::WaitUntil(at) = decide(&program, true, now) else {
+            panic!("it must wait")
+        };
         assert!(at > now);
-        assert_eq!(decide(&program, true, at + Duration::from_millis(1)), Step::Start(Action::Load("r1".into())));
+        assert_eq!(
+            decide(&program, true, at + Duration::from_millis(1)),
+            Step::Start(Action::Load("r1".into()))
+        );
         program.want("r2");
-        assert_eq!(decide(&program, true, now), Step::Start(Action::Load("r2".into())));
+        assert_eq!(
+            decide(&program, true, now),
+            Step::Start(Action::Load("r2".into()))
+        );
     }
 
     #[test]
     fn going_back_to_what_runs_loads_nothing() {
         let now = Instant::now();
-        let mut program = Program { running: running("r1", None), ..wants("r2") };
-        program.failed("r2".into(), Failure::new(NodeReason::VerifierRejected, "no"), now, "n/p");
+        let mut program = Program {
+            running: running("r1", None),
+            ..wants("r2")
+        };
+        program.failed(
+            "r2".into(),
+            Failure::new(NodeReason::VerifierRejected, "no"),
+            now,
+            "n/p",
+        );
         program.want("r1");
-        assert_eq!(decide(&program, true, now), Step::Start(Action::Clean("r1".into())));
+        assert_eq!(
+            decide(&program, true, now),
+            Step::Start(Action::Clean("r1".into()))
+        );
     }
 }

@@ -55,7 +55,12 @@ pub struct Executor {
 impl Executor {
     /// With these settings.
     pub fn new(settings: Settings, source: Arc<dyn Source>, loads: Semaphore) -> Self {
-        Self { settings, source, loads, cached: Mutex::default() }
+        Self {
+            settings,
+            source,
+            loads,
+            cached: Mutex::default(),
+        }
     }
 
     fn dir(&self, program: &str) -> Result<ProgramDir, Failure> {
@@ -70,7 +75,10 @@ impl Executor {
             let mut programs = BTreeMap::new();
             for found in pins::scan(&settings.node.pin_root).map_err(|error| error.to_string())? {
                 // Public paths may be missing too: they are looked at once, whatever was found.
-                let mut program = Program { leftovers: true, ..Program::default() };
+                let mut program = Program {
+                    leftovers: true,
+                    ..Program::default()
+                };
                 if let Ok(dir) = ProgramDir::new(&settings.node.pin_root, &found.name) {
                     // After a crash between completing a revision and removing the one before, both run;
                     // which one stays is decided when it is known what is wanted.
@@ -95,24 +103,36 @@ impl Executor {
             Action::Load(revision) => match self.load(name, &revision).await {
                 Ok((running, held)) => {
                     let revision = running.revision.clone();
-                    match self.blocking(name, move |dir| clean(dir, &revision).map(|()| Done::Cleaned)).await {
+                    match self
+                        .blocking(name, move |dir| clean(dir, &revision).map(|()| Done::Cleaned))
+                        .await
+                    {
                         Done::RemoveFailed(message) => Done::LoadedUntidily(running, held, message),
                         _ => Done::Loaded(running, held),
                     }
                 }
                 Err(failure) => Done::Failed { revision, failure },
             },
-            Action::Clean(revision) => self.blocking(name, move |dir| clean(dir, &revision).map(|()| Done::Cleaned)).await,
+            Action::Clean(revision) => {
+                self.blocking(name, move |dir| clean(dir, &revision).map(|()| Done::Cleaned))
+                    .await
+            }
             Action::Remove => {
                 self.blocking(name, |dir| {
-                    pins::remove_program(dir).map(|()| Done::Removed).map_err(|error| error.to_string())
+                    pins::remove_program(dir)
+                        .map(|()| Done::Removed)
+                        .map_err(|error| error.to_string())
                 })
                 .await
             }
         }
     }
 
-    async fn blocking(&self, name: &str, work: impl FnOnce(&ProgramDir) -> Result<Done, String> + Send + 'static) -> Done {
+    async fn blocking(
+        &self,
+        name: &str,
+        work: impl FnOnce(&ProgramDir) -> Result<Done, String> + Send + 'static,
+    ) -> Done {
         let dir = match self.dir(name) {
             Ok(dir) => dir,
             Err(failure) => return Done::RemoveFailed(failure.message),
@@ -130,18 +150,30 @@ impl Executor {
         if let Some(running) = self.adopt(&dir, revision).await {
             return Ok((running, Vec::new()));
         }
-        let _permit = self.loads.acquire().await.map_err(|e| Failure::new(NodeReason::LoadFailed, e.to_string()))?;
+        let _permit = self
+            .loads
+            .acquire()
+            .await
+            .map_err(|e| Failure::new(NodeReason::LoadFailed, e.to_string()))?;
         let spec = self.source.revision(revision).await?;
         if spec.program != name {
-            let message = format!("revision {revision} is of program {}, not of {name}", spec.program);
+            let message = format!(
+                "revision {revision} is of program {}, not of {name}",
+                spec.program
+            );
             return Err(Failure::new(NodeReason::InvalidRevision, message));
         }
         let architecture = &self.settings.architecture;
-        let chosen = spec.variants.iter().find_map(|variant| Some((variant, variant.object_for(architecture)?)));
+        let chosen = spec
+            .variants
+            .iter()
+            .find_map(|variant| Some((variant, variant.object_for(architecture)?)));
         let Some((variant, object)) = chosen else {
             return Err(Failure::new(
                 NodeReason::NoObjectForArchitecture,
-                format!("no variant of {name} has an object for {architecture}; add one, or exclude such nodes by nodeSelector"),
+                format!(
+                    "no variant of {name} has an object for {architecture}; add one, or exclude such nodes by nodeSelector"
+                ),
             ));
         };
         let path = self.source.object(object).await?;
@@ -167,12 +199,16 @@ impl Executor {
             );
         }
         let ends_with_agent = |hook: &str| outcome.loaded.held_fds.iter().any(|held| held == hook);
-        let hooks: Vec<_> = outcome.loaded.hooks.iter().map(|hook| pins::HookState {
-            name: hook.name.clone(),
-            detached: None,
-            ends_with_agent: ends_with_agent(&hook.name),
-        })
-        .collect();
+        let hooks: Vec<_> = outcome
+            .loaded
+            .hooks
+            .iter()
+            .map(|hook| pins::HookState {
+                name: hook.name.clone(),
+                detached: None,
+                ends_with_agent: ends_with_agent(&hook.name),
+            })
+            .collect();
         let running = Running {
             revision: revision.to_owned(),
             variant: Some(variant.name.clone()),
@@ -184,8 +220,15 @@ impl Executor {
 
     async fn adopt(&self, dir: &ProgramDir, revision: &str) -> Option<Running> {
         let (dir, name) = (dir.clone(), revision.to_owned());
-        let running = task::spawn_blocking(move || observe(&dir, &name, true)).await.ok().flatten()?;
-        running.hooks.iter().all(|hook| hook.detached.is_none()).then_some(running)
+        let running = task::spawn_blocking(move || observe(&dir, &name, true))
+            .await
+            .ok()
+            .flatten()?;
+        running
+            .hooks
+            .iter()
+            .all(|hook| hook.detached.is_none())
+            .then_some(running)
     }
 
     /// Looks whether what ran still does. It asks the kernel a few questions a hook and writes nothing.
@@ -194,7 +237,9 @@ impl Executor {
             if program.busy {
                 continue;
             }
-            let (Some(running), Ok(dir)) = (&mut program.running, self.dir(name)) else { continue };
+            let (Some(running), Ok(dir)) = (&mut program.running, self.dir(name)) else {
+                continue;
+            };
             let held = &program.held;
             let holds = |hook: &str| held.iter().any(|(name, _)| name == hook);
             match dir
@@ -218,7 +263,11 @@ impl Executor {
         let in_use: BTreeSet<String> = programs
             .values()
             .flat_map(|program| {
-                program.wanted.iter().cloned().chain(program.running.iter().map(|running| running.revision.clone()))
+                program
+                    .wanted
+                    .iter()
+                    .cloned()
+                    .chain(program.running.iter().map(|running| running.revision.clone()))
             })
             .collect();
         if let Ok(mut cached) = self.cached.lock()
@@ -238,17 +287,24 @@ fn observe(dir: &ProgramDir, revision: &str, adopt: bool) -> Option<Running> {
         return None;
     }
     let variant = pins::variant(&revision_dir).ok().flatten();
-    Some(Running { revision: revision.to_owned(), variant, hooks, loaded: None })
+    Some(Running {
+        revision: revision.to_owned(),
+        variant,
+        hooks,
+        loaded: None,
+    })
 }
 
 /// Makes public paths those of this revision, then removes everything else.
 fn clean(dir: &ProgramDir, keep: &str) -> Result<(), String> {
     let keep = dir.revision(keep).map_err(|error| error.to_string())?;
-    pins::publish(dir, &keep).map_err(|error| format!("public paths below {}: {error}", dir.path().display()))?;
+    pins::publish(dir, &keep)
+        .map_err(|error| format!("public paths below {}: {error}", dir.path().display()))?;
     for parent in [dir.revisions(), dir.loading()] {
         for path in pins::entries(&parent).map_err(|error| error.to_string())? {
             if path != keep.path() {
-                pins::remove_revision(dir, &crate::layout::RevisionDir::at(path)).map_err(|error| error.to_string())?;
+                pins::remove_revision(dir, &crate::layout::RevisionDir::at(path))
+                    .map_err(|error| error.to_string())?;
             }
         }
     }

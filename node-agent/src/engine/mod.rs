@@ -71,7 +71,11 @@ pub async fn run(
     view: watch::Sender<View>,
 ) {
     let (done, mut finished) = mpsc::unbounded_channel();
-    let executor = Arc::new(Executor::new(settings.clone(), source, Semaphore::new(CONCURRENT_LOADS)));
+    let executor = Arc::new(Executor::new(
+        settings.clone(),
+        source,
+        Semaphore::new(CONCURRENT_LOADS),
+    ));
     let mut programs: BTreeMap<String, Program> = match executor.scan().await {
         Ok(programs) => programs,
         Err(error) => {
@@ -79,7 +83,10 @@ pub async fn run(
             BTreeMap::new()
         }
     };
-    let mut verify = interval_at(tokio::time::Instant::now() + settings.verify_every, settings.verify_every);
+    let mut verify = interval_at(
+        tokio::time::Instant::now() + settings.verify_every,
+        settings.verify_every,
+    );
     let mut current: Option<Wanted> = wanted.borrow_and_update().clone();
     loop {
         if let Some(wanted) = &current {
@@ -96,7 +103,10 @@ pub async fn run(
         let mut wake: Option<Instant> = None;
         for (name, program) in &mut programs {
             // Until somebody has said what shall run, nothing is touched.
-            match current.as_ref().map_or(Step::Idle, |wanted| decide(program, wanted.authoritative, now)) {
+            match current
+                .as_ref()
+                .map_or(Step::Idle, |wanted| decide(program, wanted.authoritative, now))
+            {
                 Step::Idle => {}
                 Step::WaitUntil(time) => wake = Some(wake.map_or(time, |other| other.min(time))),
                 Step::Start(action) => {
@@ -118,7 +128,9 @@ pub async fn run(
                 .iter()
                 .filter_map(|(name, program)| Some((name.clone(), program.running.as_ref()?.loaded.clone()?)))
                 .collect(),
-            wanted: current.as_ref().map_or(0, |wanted| u32::try_from(wanted.programs.len()).unwrap_or(u32::MAX)),
+            wanted: current.as_ref().map_or(0, |wanted| {
+                u32::try_from(wanted.programs.len()).unwrap_or(u32::MAX)
+            }),
             settled: current.is_some() && programs.values().all(|program| !program.busy),
         };
         if next.settled {

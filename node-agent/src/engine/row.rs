@@ -12,17 +12,29 @@ use super::state::Program;
 
 /// The rows, by name.
 pub fn rows(programs: &BTreeMap<String, Program>) -> Vec<ProgramStatus> {
-    programs.iter().map(|(name, program)| row(name, program)).collect()
+    programs
+        .iter()
+        .map(|(name, program)| row(name, program))
+        .collect()
 }
 
 fn row(name: &str, program: &Program) -> ProgramStatus {
-    let mut row = ProgramStatus { name: name.to_owned(), ..ProgramStatus::default() };
+    let mut row = ProgramStatus {
+        name: name.to_owned(),
+        ..ProgramStatus::default()
+    };
     if let Some(running) = &program.running {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         row.revision = Some(running.revision.clone());
         row.variant = running.variant.clone();
         row.hooks_wanted = count(running.hooks.len());
-        row.hooks_attached = count(running.hooks.iter().filter(|hook| hook.detached.is_none()).count());
+        row.hooks_attached = count(
+            running
+                .hooks
+                .iter()
+                .filter(|hook| hook.detached.is_none())
+                .count(),
+        );
         let ending = running.hooks.iter().filter(|hook| hook.ends_with_agent).count();
         row.hooks_ending_with_agent = (ending > 0).then(|| count(ending));
     }
@@ -51,8 +63,19 @@ fn explain(row: &mut ProgramStatus, program: &Program) {
         row.failing_revision = retry.revision.as_ref().and_then(other);
         row.reason = Some(retry.failure.reason.into());
         row.message = Some(truncate(&retry.failure.message, MAX_MESSAGE_BYTES).to_owned());
-        row.log_tail = retry.failure.log.as_ref().map(|log| tail(log.trim_end(), MAX_LOG_TAIL_BYTES).to_owned());
-        row.failed_hooks = retry.failure.failed_hooks.iter().take(MAX_FAILED_HOOKS).cloned().map(bounded).collect();
+        row.log_tail = retry
+            .failure
+            .log
+            .as_ref()
+            .map(|log| tail(log.trim_end(), MAX_LOG_TAIL_BYTES).to_owned());
+        row.failed_hooks = retry
+            .failure
+            .failed_hooks
+            .iter()
+            .take(MAX_FAILED_HOOKS)
+            .cloned()
+            .map(bounded)
+            .collect();
         if row.failed_hooks.is_empty() {
             row.failed_hooks = lost;
         }
@@ -71,7 +94,11 @@ fn explain(row: &mut ProgramStatus, program: &Program) {
                 row.message = Some(format!("{revision} is being fetched, loaded and attached"));
             } else {
                 row.reason = Some(NodeReason::Detached.into());
-                row.message = Some(format!("{} of {} hooks are not attached any more; they are being attached again", lost.len(), row.hooks_wanted));
+                row.message = Some(format!(
+                    "{} of {} hooks are not attached any more; they are being attached again",
+                    lost.len(),
+                    row.hooks_wanted
+                ));
                 row.failed_hooks = lost;
             }
         }
@@ -79,7 +106,10 @@ fn explain(row: &mut ProgramStatus, program: &Program) {
 }
 
 fn bounded(hook: FailedHook) -> FailedHook {
-    FailedHook { message: truncate(&hook.message, MAX_MESSAGE_BYTES).to_owned(), ..hook }
+    FailedHook {
+        message: truncate(&hook.message, MAX_MESSAGE_BYTES).to_owned(),
+        ..hook
+    }
 }
 
 #[cfg(test)]
@@ -90,9 +120,22 @@ mod tests {
     use crate::{engine::state::Running, load::request::Failure, pins::HookState};
 
     fn healthy() -> Program {
-        let hook = HookState { name: "h".into(), detached: None, ends_with_agent: false };
-        let running = Running { revision: "p-1".into(), variant: Some("main".into()), hooks: vec![hook], loaded: None };
-        Program { wanted: Some("p-1".into()), running: Some(running), ..Program::default() }
+        let hook = HookState {
+            name: "h".into(),
+            detached: None,
+            ends_with_agent: false,
+        };
+        let running = Running {
+            revision: "p-1".into(),
+            variant: Some("main".into()),
+            hooks: vec![hook],
+            loaded: None,
+        };
+        Program {
+            wanted: Some("p-1".into()),
+            running: Some(running),
+            ..Program::default()
+        }
     }
 
     #[test]
@@ -112,7 +155,10 @@ mod tests {
         failure.log = Some(format!("{}the end", "x".repeat(9000)));
         program.failed("p-2".into(), failure, Instant::now(), "n/p");
         let row = row("p", &program);
-        assert_eq!((row.revision.as_deref(), row.failing_revision.as_deref()), (Some("p-1"), Some("p-2")));
+        assert_eq!(
+            (row.revision.as_deref(), row.failing_revision.as_deref()),
+            (Some("p-1"), Some("p-2"))
+        );
         assert_eq!(row.reason.as_deref(), Some("VerifierRejected"));
         assert_eq!(row.message.unwrap().len(), MAX_MESSAGE_BYTES);
         let log = row.log_tail.unwrap();

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, os::fd::OwnedFd, sync::Arc, time::Instant};
 use bpfleet_crds::NodeReason;
 use serde::{Deserialize, Serialize};
 
-use crate::{backoff::delay, load::request::{Failure, Loaded}, pins::HookState};
+use crate::{
+    backoff::delay,
+    load::request::{Failure, Loaded},
+    pins::HookState,
+};
 
 /// What shall run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +81,8 @@ impl Program {
     /// Whether the wanted revision is attached whole.
     pub fn is_running(&self) -> bool {
         self.running.as_ref().is_some_and(|running| {
-            Some(&running.revision) == self.wanted.as_ref() && running.hooks.iter().all(|hook| hook.detached.is_none())
+            Some(&running.revision) == self.wanted.as_ref()
+                && running.hooks.iter().all(|hook| hook.detached.is_none())
         })
     }
 
@@ -98,7 +103,11 @@ impl Program {
     /// Nothing but the running revision is left.
     pub fn cleaned(&mut self) {
         self.leftovers = false;
-        if self.failure.as_ref().is_some_and(|retry| retry.revision.is_none()) {
+        if self
+            .failure
+            .as_ref()
+            .is_some_and(|retry| retry.revision.is_none())
+        {
             self.failure = None;
         }
     }
@@ -109,7 +118,12 @@ impl Program {
         let tries = self.failure.as_ref().filter(same).map_or(0, |retry| retry.tries) + 1;
         let at = now + delay(failure.reason, tries, who);
         self.leftovers = true;
-        self.failure = Some(Retry { revision: Some(revision), failure, tries, at });
+        self.failure = Some(Retry {
+            revision: Some(revision),
+            failure,
+            tries,
+            at,
+        });
     }
 
     /// Everything of the program is gone.
@@ -123,9 +137,19 @@ impl Program {
 
     /// Something of the program could not be removed.
     pub fn remove_failed(&mut self, message: String, now: Instant, who: &str) {
-        let tries = self.failure.as_ref().filter(|retry| retry.revision.is_none()).map_or(0, |retry| retry.tries) + 1;
+        let tries = self
+            .failure
+            .as_ref()
+            .filter(|retry| retry.revision.is_none())
+            .map_or(0, |retry| retry.tries)
+            + 1;
         let failure = Failure::new(NodeReason::RemoveFailed, message);
         let at = now + delay(NodeReason::RemoveFailed, tries, who);
-        self.failure = Some(Retry { revision: None, failure, tries, at });
+        self.failure = Some(Retry {
+            revision: None,
+            failure,
+            tries,
+            at,
+        });
     }
 }

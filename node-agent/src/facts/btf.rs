@@ -7,9 +7,16 @@ use bpfleet_crds::node::{BtfFacts, Fact};
 /// Whether the file is there, and its size. Only its absence is a No; an unreadable one could be either.
 pub fn read(path: &Path) -> BtfFacts {
     match fs::metadata(path) {
-        Ok(metadata) => BtfFacts { kernel: Fact::Yes, size_bytes: Some(metadata.len()), detail: None },
+        Ok(metadata) => BtfFacts {
+            kernel: Fact::Yes,
+            size_bytes: Some(metadata.len()),
+            detail: None,
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new("/sys/kernel").exists() => {
-            BtfFacts { kernel: Fact::No, ..BtfFacts::default() }
+            BtfFacts {
+                kernel: Fact::No,
+                ..BtfFacts::default()
+            }
         }
         Err(error) => BtfFacts {
             kernel: Fact::Unknown,

@@ -15,15 +15,22 @@ pub struct Hierarchies {
 
 /// Reads this process's mounts.
 pub fn find() -> Hierarchies {
-    fs::read_to_string("/proc/self/mountinfo")
-        .map_or(Hierarchies { version: CgroupVersion::Unknown, v2: None }, |mounts| parse(&mounts))
+    fs::read_to_string("/proc/self/mountinfo").map_or(
+        Hierarchies {
+            version: CgroupVersion::Unknown,
+            v2: None,
+        },
+        |mounts| parse(&mounts),
+    )
 }
 
 /// The format of proc_pid_mountinfo(5): optional fields end with a single `-`.
 fn parse(mountinfo: &str) -> Hierarchies {
     let (mut v1, mut v2) = (false, None);
     for line in mountinfo.lines() {
-        let Some((mount, filesystem)) = line.split_once(" - ") else { continue };
+        let Some((mount, filesystem)) = line.split_once(" - ") else {
+            continue;
+        };
         match filesystem.split(' ').next() {
             Some("cgroup") => v1 = true,
             Some("cgroup2") if v2.is_none() => {
@@ -44,7 +51,9 @@ fn parse(mountinfo: &str) -> Hierarchies {
 
 /// Spaces and the like are written as three octal digits.
 fn unescape(path: &str) -> String {
-    path.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+    path.replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\134", "\\")
 }
 
 #[cfg(test)]
@@ -56,12 +65,22 @@ mod tests {
         let v1 = "31 30 0:27 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu\n";
         let v2 = "26 25 0:24 / /sys/fs/cgroup/unified\\040x rw,nosuid - cgroup2 cgroup2 rw\n";
         for (mounts, version, path) in [
-            (format!("{v1}{v2}"), CgroupVersion::Hybrid, Some("/sys/fs/cgroup/unified x")),
+            (
+                format!("{v1}{v2}"),
+                CgroupVersion::Hybrid,
+                Some("/sys/fs/cgroup/unified x"),
+            ),
             (v1.to_owned(), CgroupVersion::V1, None),
             (v2.to_owned(), CgroupVersion::V2, Some("/sys/fs/cgroup/unified x")),
             ("garbage".to_owned(), CgroupVersion::Unknown, None),
         ] {
-            assert_eq!(parse(&mounts), Hierarchies { version, v2: path.map(PathBuf::from) });
+            assert_eq!(
+                parse(&mounts),
+                Hierarchies {
+                    version,
+                    v2: path.map(PathBuf::from)
+                }
+            );
         }
     }
 }

@@ -20,7 +20,10 @@ pub fn read() -> Kernel {
     let (release, machine) = uname().map_or_else(
         |_| Default::default(),
         |names| {
-            (names.release().to_string_lossy().into_owned(), names.machine().to_string_lossy().into_owned())
+            (
+                names.release().to_string_lossy().into_owned(),
+                names.machine().to_string_lossy().into_owned(),
+            )
         },
     );
     // Debian and Ubuntu keep the upstream version elsewhere than in the release; aya knows where.
@@ -31,7 +34,11 @@ pub fn read() -> Kernel {
             format!("{}.{}.{}", code >> 16, (code >> 8) & 0xff, code & 0xff)
         },
     );
-    Kernel { release, version, architecture: architecture(&machine).to_owned() }
+    Kernel {
+        release,
+        version,
+        architecture: architecture(&machine).to_owned(),
+    }
 }
 
 /// A machine of `uname -m` in Kubernetes' words.

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use bpfleet_crds::node::NodeFacts;
 
-pub use cgroup::{Hierarchies, find as cgroup_hierarchies};
 pub use bpffs::mounted_at as bpffs_mounted_at;
+pub use cgroup::{Hierarchies, find as cgroup_hierarchies};
 pub use kernel::architecture;
 
 /// Where facts are read from.

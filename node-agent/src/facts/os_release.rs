@@ -9,7 +9,11 @@ const MAX_BYTES: u64 = 64 << 10;
 pub fn read(root: &Path) -> Option<BTreeMap<String, String>> {
     ["etc/os-release", "usr/lib/os-release"].iter().find_map(|path| {
         let mut text = String::new();
-        fs::File::open(root.join(path)).ok()?.take(MAX_BYTES).read_to_string(&mut text).ok()?;
+        fs::File::open(root.join(path))
+            .ok()?
+            .take(MAX_BYTES)
+            .read_to_string(&mut text)
+            .ok()?;
         Some(parse(&text))
     })
 }
@@ -51,9 +55,15 @@ mod tests {
 
     #[test]
     fn quotes_comments_and_odd_lines_are_read_as_a_shell_does() {
-        let os = parse("# c\nID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME='A \"B\" C'\nNAME=\"x \\\"y\\\"\"\nnonsense\nEMPTY=\n");
-        let expected =
-            [("ID", "debian"), ("VERSION_ID", "12"), ("PRETTY_NAME", "A \"B\" C"), ("NAME", "x \"y\"")];
+        let os = parse(
+            "# c\nID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME='A \"B\" C'\nNAME=\"x \\\"y\\\"\"\nnonsense\nEMPTY=\n",
+        );
+        let expected = [
+            ("ID", "debian"),
+            ("VERSION_ID", "12"),
+            ("PRETTY_NAME", "A \"B\" C"),
+            ("NAME", "x \"y\""),
+        ];
         assert_eq!(os, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
     }
 }

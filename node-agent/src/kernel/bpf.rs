@@ -1,5 +1,8 @@
 //! The few commands of bpf(2) that aya does not expose.
-#![allow(unsafe_code, reason = "bpf(2) has no safe wrapper; each block says why it is sound")]
+#![allow(
+    unsafe_code,
+    reason = "bpf(2) has no safe wrapper; each block says why it is sound"
+)]
 
 use std::{
     ffi::CString,
@@ -21,9 +24,18 @@ fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     // SAFETY: `attr` is a valid, fully initialised bpf_attr for the duration of the call, and its size is
     // given. Pointers in it point to memory that the callers below keep alive across the call.
     let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command as libc::c_int, &raw mut *attr, mem::size_of::<bpf_attr>())
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_int,
+            &raw mut *attr,
+            mem::size_of::<bpf_attr>(),
+        )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn zeroed() -> bpf_attr {

@@ -17,9 +17,21 @@ pub fn send(socket: &UnixStream, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let control = if raw.is_empty() { &[][..] } else { &rights[..] };
-    let mut sent = sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message)], control, MsgFlags::empty(), None)?;
+    let mut sent = sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(message)],
+        control,
+        MsgFlags::empty(),
+        None,
+    )?;
     while let Some(rest) = message.get(sent..).filter(|rest| !rest.is_empty()) {
-        sent += sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(rest)], &[], MsgFlags::empty(), None)?;
+        sent += sendmsg::<()>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(rest)],
+            &[],
+            MsgFlags::empty(),
+            None,
+        )?;
     }
     Ok(())
 }
@@ -49,7 +61,9 @@ pub fn receive(socket: &UnixStream, limit: usize) -> io::Result<(Vec<u8>, Vec<Ow
             return Ok((bytes, fds));
         }
         if bytes.len() + count > limit {
-            return Err(io::Error::other(format!("the loading process sent more than {limit} bytes")));
+            return Err(io::Error::other(format!(
+                "the loading process sent more than {limit} bytes"
+            )));
         }
         bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
     }

@@ -1,6 +1,9 @@
 //! Perf events without links: before 5.15 a program is attached to an event for as long as somebody holds
 //! the event's descriptor.
-#![allow(unsafe_code, reason = "perf_event_open(2) and its ioctls have no safe wrapper")]
+#![allow(
+    unsafe_code,
+    reason = "perf_event_open(2) and its ioctls have no safe wrapper"
+)]
 
 use std::{
     fs, io, mem,
@@ -29,11 +32,19 @@ pub fn tracepoint(program: BorrowedFd<'_>, category: &str, name: &str) -> io::Re
         .find_map(|root| fs::read_to_string(format!("{root}/events/{category}/{name}/id")).ok())
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
     let id: u64 = id.trim().parse().map_err(io::Error::other)?;
-    attached(open(PERF_TYPE_TRACEPOINT, id, SamplePolicy::Period(1), 0)?, program)
+    attached(
+        open(PERF_TYPE_TRACEPOINT, id, SamplePolicy::Period(1), 0)?,
+        program,
+    )
 }
 
 /// Attaches to a sampled event of one CPU; dropping the event detaches.
-pub fn event(program: BorrowedFd<'_>, event: PerfEvent, sample: SamplePolicy, cpu: u32) -> io::Result<OwnedFd> {
+pub fn event(
+    program: BorrowedFd<'_>,
+    event: PerfEvent,
+    sample: SamplePolicy,
+    cpu: u32,
+) -> io::Result<OwnedFd> {
     let (type_, config) = match event {
         PerfEvent::CpuCycles => (PERF_TYPE_HARDWARE, 0),
         PerfEvent::Instructions => (PERF_TYPE_HARDWARE, 1),
@@ -64,7 +75,16 @@ fn open(type_: u32, config: u64, sample: SamplePolicy, cpu: u32) -> io::Result<O
         }
     }
     // SAFETY: `attr` is initialised, carries its own size, and outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw mut attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC) };
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw mut attr,
+            -1,
+            cpu,
+            -1,
+            PERF_FLAG_FD_CLOEXEC,
+        )
+    };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -74,7 +94,10 @@ fn open(type_: u32, config: u64, sample: SamplePolicy, cpu: u32) -> io::Result<O
 }
 
 fn attached(event: OwnedFd, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    for (request, argument) in [(PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()), (PERF_EVENT_IOC_ENABLE, 0)] {
+    for (request, argument) in [
+        (PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()),
+        (PERF_EVENT_IOC_ENABLE, 0),
+    ] {
         // SAFETY: both ioctls take an integer argument, and both descriptors are open.
         if unsafe { libc::ioctl(event.as_raw_fd(), request, argument) } != 0 {
             return Err(io::Error::last_os_error());

@@ -60,8 +60,21 @@ pub struct Attaching<'a> {
 
 impl<'a> Attaching<'a> {
     /// Nothing attached yet.
-    pub fn new(node: &'a NodePaths, program_dir: &'a ProgramDir, revision_dir: &'a RevisionDir, hook_dir: PathBuf) -> Self {
-        Self { node, program_dir, revision_dir, hook_dir, attach_time: Duration::ZERO, held: Vec::new(), links: 0 }
+    pub fn new(
+        node: &'a NodePaths,
+        program_dir: &'a ProgramDir,
+        revision_dir: &'a RevisionDir,
+        hook_dir: PathBuf,
+    ) -> Self {
+        Self {
+            node,
+            program_dir,
+            revision_dir,
+            hook_dir,
+            attach_time: Duration::ZERO,
+            held: Vec::new(),
+            links: 0,
+        }
     }
 
     /// Runs a call that attaches, and counts its time.
@@ -76,7 +89,9 @@ impl<'a> Attaching<'a> {
     pub fn pin(&mut self, link: FdLink) -> Result<(), HookError> {
         let path = self.hook_dir.join(Instance::Link(self.links).to_string());
         self.links += 1;
-        link.pin(&path).map(drop).map_err(|error| HookError::pin(&path, &error))
+        link.pin(&path)
+            .map(drop)
+            .map_err(|error| HookError::pin(&path, &error))
     }
 
     /// Pins a link that aya does not know.
@@ -94,7 +109,9 @@ impl<'a> Attaching<'a> {
 
     /// Keeps a perf event that only lives as long as its descriptor.
     fn hold(&mut self, event: OwnedFd) -> Result<(), HookError> {
-        self.record(&Instance::Process(u32::try_from(self.held.len()).unwrap_or(u32::MAX)))?;
+        self.record(&Instance::Process(
+            u32::try_from(self.held.len()).unwrap_or(u32::MAX),
+        ))?;
         self.held.push(event);
         Ok(())
     }
@@ -115,8 +132,17 @@ pub fn describe(attach: &Attach, kind: ProgramKind) -> String {
             None => format!("{path}:{offset:#x}"),
         },
         Attach::PerfEvent(event) => format!("perf event {:?}", event.event),
-        Attach::Xdp { interface: selector, .. } => format!("XDP on {}", interface(selector)),
-        Attach::Tcx { interface: selector, direction } | Attach::TcFilter { interface: selector, direction } => {
+        Attach::Xdp {
+            interface: selector, ..
+        } => format!("XDP on {}", interface(selector)),
+        Attach::Tcx {
+            interface: selector,
+            direction,
+        }
+        | Attach::TcFilter {
+            interface: selector,
+            direction,
+        } => {
             format!("{direction:?} of {}", interface(selector))
         }
         Attach::Cgroup { path } => format!("cgroup {path} ({kind})"),
@@ -130,7 +156,8 @@ pub fn describe(attach: &Attach, kind: ProgramKind) -> String {
 pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) -> Result<(), HookError> {
     let target = describe(&hook.attach, hook.program.kind);
     let resolve = |selector| {
-        interface::resolve(selector).map_err(|error| HookError::new(NodeReason::TargetNotFound, error.to_string()))
+        interface::resolve(selector)
+            .map_err(|error| HookError::new(NodeReason::TargetNotFound, error.to_string()))
     };
     match &hook.attach {
         Attach::SockMap { map } => return attach_network::sock_map(context, ebpf, hook, map),
@@ -142,21 +169,35 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
         (Attach::Tracepoint { category, name }, Program::TracePoint(program)) => {
             if !context.node.perf_links {
                 let fd = program.fd().map_err(|error| attaching(&target, &error))?.as_fd();
-                let event = context.timed(|| perf::tracepoint(fd, category, name)).map_err(|e| from_io(&target, &e))?;
+                let event = context
+                    .timed(|| perf::tracepoint(fd, category, name))
+                    .map_err(|e| from_io(&target, &e))?;
                 return context.hold(event);
             }
-            let id = context.timed(|| program.attach(category, name)).map_err(|error| attaching(&target, &error))?;
-            let link = program.take_link(id).map_err(|error| attaching(&target, &error))?;
+            let id = context
+                .timed(|| program.attach(category, name))
+                .map_err(|error| attaching(&target, &error))?;
+            let link = program
+                .take_link(id)
+                .map_err(|error| attaching(&target, &error))?;
             context.pin(link_fd(link, &target)?)
         }
         (Attach::RawTracepoint { name }, Program::RawTracePoint(program)) => {
-            let id = context.timed(|| program.attach(name)).map_err(|error| attaching(&target, &error))?;
-            let link = program.take_link(id).map_err(|error| attaching(&target, &error))?;
+            let id = context
+                .timed(|| program.attach(name))
+                .map_err(|error| attaching(&target, &error))?;
+            let link = program
+                .take_link(id)
+                .map_err(|error| attaching(&target, &error))?;
             context.pin(FdLink::from(link))
         }
         (Attach::BtfTracepoint { .. }, Program::BtfTracePoint(program)) => {
-            let id = context.timed(|| program.attach()).map_err(|error| attaching(&target, &error))?;
-            let link = program.take_link(id).map_err(|error| attaching(&target, &error))?;
+            let id = context
+                .timed(|| program.attach())
+                .map_err(|error| attaching(&target, &error))?;
+            let link = program
+                .take_link(id)
+                .map_err(|error| attaching(&target, &error))?;
             context.pin(FdLink::from(link))
         }
         (Attach::Uprobe { path, symbol, offset }, Program::UProbe(program)) => {
@@ -180,10 +221,14 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
             let id = context
                 .timed(|| program.attach(location, &file, UProbeScope::AllProcesses))
                 .map_err(|error| attaching(&target, &error))?;
-            let link = program.take_link(id).map_err(|error| attaching(&target, &error))?;
+            let link = program
+                .take_link(id)
+                .map_err(|error| attaching(&target, &error))?;
             context.pin(link_fd(link, &target)?)
         }
-        (Attach::PerfEvent(event), Program::PerfEvent(program)) => perf_event(context, program, event, &target),
+        (Attach::PerfEvent(event), Program::PerfEvent(program)) => {
+            perf_event(context, program, event, &target)
+        }
         (Attach::Xdp { interface, mode }, Program::Xdp(program)) => {
             let fd = program.fd().map_err(|error| attaching(&target, &error))?.as_fd();
             attach_network::xdp(context, fd, &resolve(interface)?, *mode)
@@ -196,25 +241,40 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
         }
         (Attach::NetworkNamespace, Program::SkLookup(program)) => {
             let netns = fs::File::open("/proc/self/ns/net").map_err(|error| from_io(&target, &error))?;
-            let id = context.timed(|| program.attach(netns)).map_err(|error| attaching(&target, &error))?;
-            let link = program.take_link(id).map_err(|error| attaching(&target, &error))?;
+            let id = context
+                .timed(|| program.attach(netns))
+                .map_err(|error| attaching(&target, &error))?;
+            let link = program
+                .take_link(id)
+                .map_err(|error| attaching(&target, &error))?;
             context.pin(FdLink::from(link))
         }
         (Attach::Iter { .. }, Program::Iter(program)) => {
-            let id = context.timed(|| program.attach()).map_err(|error| attaching(&target, &error))?;
-            let link = program.take_link(id).map_err(|error| attaching(&target, &error))?;
+            let id = context
+                .timed(|| program.attach())
+                .map_err(|error| attaching(&target, &error))?;
+            let link = program
+                .take_link(id)
+                .map_err(|error| attaching(&target, &error))?;
             context.pin(link_fd(link, &target)?)
         }
         (_, other) => Err(HookError::new(
             NodeReason::InvalidObject,
-            format!("program {} was loaded as {:?}, which cannot go to {target}", hook.program.name, other.prog_type()),
+            format!(
+                "program {} was loaded as {:?}, which cannot go to {target}",
+                hook.program.name,
+                other.prog_type()
+            ),
         )),
     }
 }
 
 fn program<'e>(ebpf: &'e mut Ebpf, hook: &PlannedHook) -> Result<&'e mut Program, HookError> {
     ebpf.program_mut(&hook.program.name).ok_or_else(|| {
-        HookError::new(NodeReason::InvalidObject, format!("aya finds no program {} in the object", hook.program.name))
+        HookError::new(
+            NodeReason::InvalidObject,
+            format!("aya finds no program {} in the object", hook.program.name),
+        )
     })
 }
 
@@ -257,7 +317,10 @@ fn perf_event(
     };
     let positive = |number: i64| {
         u64::try_from(number).ok().filter(|n| *n > 0).ok_or_else(|| {
-            HookError::new(NodeReason::InvalidHook, format!("{target}: {number} is no sample frequency or period"))
+            HookError::new(
+                NodeReason::InvalidHook,
+                format!("{target}: {number} is no sample frequency or period"),
+            )
         })
     };
     let sample = match (event.sample_frequency, event.sample_period) {
@@ -271,7 +334,10 @@ fn perf_event(
         }
     };
     let cpus = aya::util::online_cpus().map_err(|(path, error)| {
-        HookError::new(NodeReason::AttachFailed, format!("cannot read this node's CPUs from {path}: {error}"))
+        HookError::new(
+            NodeReason::AttachFailed,
+            format!("cannot read this node's CPUs from {path}: {error}"),
+        )
     })?;
     for cpu in cpus {
         let scope = PerfEventScope::AllProcessesOneCpu { cpu };
@@ -292,7 +358,12 @@ fn perf_event(
 
 /// Attaches to a cgroup: by link from 5.7 on, otherwise by BPF_PROG_ATTACH, which outlives us and is
 /// therefore written down first.
-fn cgroup(context: &mut Attaching<'_>, program: &Program, hook: &PlannedHook, path: &str) -> Result<(), HookError> {
+fn cgroup(
+    context: &mut Attaching<'_>,
+    program: &Program,
+    hook: &PlannedHook,
+    path: &str,
+) -> Result<(), HookError> {
     let target = describe(&hook.attach, hook.program.kind);
     let Some(root) = &context.node.cgroup_root else {
         return Err(HookError::new(
@@ -302,10 +373,16 @@ fn cgroup(context: &mut Attaching<'_>, program: &Program, hook: &PlannedHook, pa
     };
     let directory = below(root, path);
     let cgroup = fs::File::open(&directory).map_err(|error| {
-        HookError::new(NodeReason::TargetNotFound, format!("cannot open cgroup {}: {error}", directory.display()))
+        HookError::new(
+            NodeReason::TargetNotFound,
+            format!("cannot open cgroup {}: {error}", directory.display()),
+        )
     })?;
     let attach_type = cgroup_attach_type(hook.program.kind).ok_or_else(|| {
-        HookError::new(NodeReason::UnsupportedProgram, format!("{} cannot go to a cgroup", hook.program.kind))
+        HookError::new(
+            NodeReason::UnsupportedProgram,
+            format!("{} cannot go to a cgroup", hook.program.kind),
+        )
     })?;
     let program = program.fd().map_err(|error| attaching(&target, &error))?.as_fd();
     match context.timed(|| bpf::link_create(program, LinkTarget::Fd(cgroup.as_fd()), attach_type, 0)) {

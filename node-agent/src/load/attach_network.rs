@@ -13,7 +13,9 @@ use aya::{
         tc::{NlOptions, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact},
     },
 };
-use bpf_object::{Direction as SecDirection, ProgramKind, SkSkbKind, SockAddrHook, SockHook, SockoptHook, AddrFamily};
+use bpf_object::{
+    AddrFamily, Direction as SecDirection, ProgramKind, SkSkbKind, SockAddrHook, SockHook, SockoptHook,
+};
 use bpfleet_crds::{
     NodeReason,
     hook::{Direction, XdpMode},
@@ -59,7 +61,10 @@ pub fn xdp(
         XdpMode::Driver => XDP_FLAGS_DRV_MODE,
         XdpMode::Generic => XDP_FLAGS_SKB_MODE,
     };
-    let instance = Instance::Xdp { ifindex: interface.index, flags };
+    let instance = Instance::Xdp {
+        ifindex: interface.index,
+        flags,
+    };
     let held_dir = context.program_dir.held();
     let held = held_dir.join(instance.to_string());
     create_dir(&held_dir)?;
@@ -84,7 +89,8 @@ pub fn xdp(
         }
         None => None,
     };
-    let created = context.timed(|| bpf::link_create(program, LinkTarget::Interface(interface.index), BPF_XDP, flags));
+    let created =
+        context.timed(|| bpf::link_create(program, LinkTarget::Interface(interface.index), BPF_XDP, flags));
     match created {
         Ok(link) => bpf::obj_pin(link.as_fd(), &held).map_err(|error| HookError::pin(&held, &error)),
         Err(error) => {
@@ -119,8 +125,10 @@ fn other_mode(held: &Path, ifindex: u32, flags: u32) -> Result<Option<(PathBuf, 
     let entries = fs::read_dir(held).map_err(|error| HookError::pin(held, &error))?;
     for entry in entries {
         let entry = entry.map_err(|error| HookError::pin(held, &error))?;
-        if let Some(Instance::Xdp { ifindex: index, flags: other }) =
-            entry.file_name().to_str().and_then(Instance::parse)
+        if let Some(Instance::Xdp {
+            ifindex: index,
+            flags: other,
+        }) = entry.file_name().to_str().and_then(Instance::parse)
             && index == ifindex
             && other != flags
         {
@@ -145,8 +153,10 @@ fn restore_xdp(context: &Attaching<'_>, path: &Path, ifindex: u32, flags: u32, p
 
 /// Who holds an interface, as far as our own pins tell.
 fn holder(context: &Attaching<'_>, ifindex: u32) -> String {
-    crate::pins::xdp_holder(&context.node.pin_root, context.program_dir, ifindex)
-        .map_or_else(|| "an XDP program that bpfleet did not attach".to_owned(), |name| format!("BpfProgram {name}"))
+    crate::pins::xdp_holder(&context.node.pin_root, context.program_dir, ifindex).map_or_else(
+        || "an XDP program that bpfleet did not attach".to_owned(),
+        |name| format!("BpfProgram {name}"),
+    )
 }
 
 /// Attaches by TCX (6.6), otherwise by a clsact filter.
@@ -167,7 +177,9 @@ pub fn tcx(
     match created {
         Ok(link) => context.pin_fd(&link),
         // The kernel does not know the attach type.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => tc_filter(context, program, interface, direction),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            tc_filter(context, program, interface, direction)
+        }
         Err(error) => Err(from_io(&target, &error)),
     }
 }
@@ -185,10 +197,15 @@ pub fn tc_filter(
         // It is there already.
         Err(TcError::NetlinkError(_)) => {}
         Err(error) => {
-            return Err(HookError::new(NodeReason::AttachFailed, format!("cannot add clsact to {target}: {error}")));
+            return Err(HookError::new(
+                NodeReason::AttachFailed,
+                format!("cannot add clsact to {target}: {error}"),
+            ));
         }
     }
-    let seed = u32::try_from(std::process::id()).unwrap_or(1).wrapping_mul(2_654_435_761);
+    let seed = u32::try_from(std::process::id())
+        .unwrap_or(1)
+        .wrapping_mul(2_654_435_761);
     let mut last = None;
     for attempt in 0..HANDLE_ATTEMPTS {
         let handle = seed.wrapping_add(attempt.wrapping_mul(0x9E37_79B9)) | 1;
@@ -233,21 +250,35 @@ fn attach_type(direction: Direction) -> TcAttachType {
 }
 
 /// Puts a program into a sockmap. It stays there as long as the map lives, so it is written down first.
-pub fn sock_map(context: &mut Attaching<'_>, ebpf: &Ebpf, hook: &PlannedHook, map: &str) -> Result<(), HookError> {
+pub fn sock_map(
+    context: &mut Attaching<'_>,
+    ebpf: &Ebpf,
+    hook: &PlannedHook,
+    map: &str,
+) -> Result<(), HookError> {
     let target = format!("sockmap {map}");
     let attach_type = sock_map_attach_type(hook.program.kind).ok_or_else(|| {
-        HookError::new(NodeReason::UnsupportedProgram, format!("{} cannot go into a sockmap", hook.program.kind))
+        HookError::new(
+            NodeReason::UnsupportedProgram,
+            format!("{} cannot go into a sockmap", hook.program.kind),
+        )
     })?;
     let path = context
         .revision_dir
         .map(map)
         .map_err(|error| HookError::new(NodeReason::InvalidHook, error.to_string()))?;
     let map_fd = bpf::obj_get(&path).map_err(|error| HookError::pin(&path, &error))?;
-    let program = ebpf
-        .program(&hook.program.name)
-        .ok_or_else(|| HookError::new(NodeReason::InvalidObject, format!("no program {}", hook.program.name)))?;
+    let program = ebpf.program(&hook.program.name).ok_or_else(|| {
+        HookError::new(
+            NodeReason::InvalidObject,
+            format!("no program {}", hook.program.name),
+        )
+    })?;
     let program = program.fd().map_err(|error| attaching(&target, &error))?;
-    context.record(&Instance::SockMap { map: map.to_owned(), attach_type })?;
+    context.record(&Instance::SockMap {
+        map: map.to_owned(),
+        attach_type,
+    })?;
     context
         .timed(|| bpf::prog_attach(program.as_fd(), map_fd.as_fd(), attach_type, 0))
         .map_err(|error| from_io(&target, &error))
@@ -267,22 +298,50 @@ fn sock_map_attach_type(kind: ProgramKind) -> Option<u32> {
 pub fn cgroup_attach_type(kind: ProgramKind) -> Option<u32> {
     use AddrFamily::{V4, V6};
     Some(match kind {
-        ProgramKind::CgroupSkb { direction: Some(SecDirection::Ingress) } => 0,
-        ProgramKind::CgroupSkb { direction: Some(SecDirection::Egress) } => 1,
+        ProgramKind::CgroupSkb {
+            direction: Some(SecDirection::Ingress),
+        } => 0,
+        ProgramKind::CgroupSkb {
+            direction: Some(SecDirection::Egress),
+        } => 1,
         ProgramKind::CgroupSock(SockHook::Create) => 2,
         ProgramKind::SockOps => 3,
         ProgramKind::CgroupDevice => 6,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Bind, family: V4 } => 8,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Bind, family: V6 } => 9,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Connect, family: V4 } => 10,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Connect, family: V6 } => 11,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Bind,
+            family: V4,
+        } => 8,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Bind,
+            family: V6,
+        } => 9,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Connect,
+            family: V4,
+        } => 10,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Connect,
+            family: V6,
+        } => 11,
         ProgramKind::CgroupSock(SockHook::PostBind4) => 12,
         ProgramKind::CgroupSock(SockHook::PostBind6) => 13,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Sendmsg, family: V4 } => 14,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Sendmsg, family: V6 } => 15,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Sendmsg,
+            family: V4,
+        } => 14,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Sendmsg,
+            family: V6,
+        } => 15,
         ProgramKind::CgroupSysctl => 18,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Recvmsg, family: V4 } => 19,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Recvmsg, family: V6 } => 20,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Recvmsg,
+            family: V4,
+        } => 19,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Recvmsg,
+            family: V6,
+        } => 20,
         ProgramKind::CgroupSockopt(SockoptHook::Get) => 21,
         ProgramKind::CgroupSockopt(SockoptHook::Set) => 22,
         _ => return None,

@@ -10,7 +10,10 @@ use aya::{
 use bpf_object::{ObjectInfo, Program};
 use bpfleet_crds::NodeReason;
 
-use super::{request::{Failure, MAX_LOG_BYTES}, verifier};
+use super::{
+    request::{Failure, MAX_LOG_BYTES},
+    verifier,
+};
 
 /// A hook that could not be attached: why, as a word and as a sentence.
 #[derive(Debug)]
@@ -24,12 +27,18 @@ pub struct HookError {
 impl HookError {
     /// Of this reason.
     pub fn new(reason: NodeReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 
     /// A pin or record could not be made.
     pub fn pin(path: &std::path::Path, error: &dyn std::error::Error) -> Self {
-        Self::new(NodeReason::PinFailed, format!("cannot pin at {}: {}", path.display(), chain(error)))
+        Self::new(
+            NodeReason::PinFailed,
+            format!("cannot pin at {}: {}", path.display(), chain(error)),
+        )
     }
 }
 
@@ -61,21 +70,31 @@ pub fn opening(error: &EbpfError) -> Failure {
             format!("the kernel refused map {name}: {io_error}{}", hint(io_error)),
         ),
         EbpfError::MapError(_) | EbpfError::ProgramError(_) => Failure::new(NodeReason::LoadFailed, text),
-        EbpfError::BtfError(BtfError::LoadError { io_error, .. }) => {
-            Failure::new(NodeReason::LoadFailed, format!("the kernel refused the object's BTF: {io_error}{}", hint(io_error)))
-        }
+        EbpfError::BtfError(BtfError::LoadError { io_error, .. }) => Failure::new(
+            NodeReason::LoadFailed,
+            format!(
+                "the kernel refused the object's BTF: {io_error}{}",
+                hint(io_error)
+            ),
+        ),
         EbpfError::BtfRelocationError(_) => Failure::new(
             NodeReason::InvalidObject,
             format!("CO-RE relocation against this kernel's BTF failed: {text}"),
         ),
-        _ => Failure::new(NodeReason::InvalidObject, format!("the object cannot be opened: {text}")),
+        _ => Failure::new(
+            NodeReason::InvalidObject,
+            format!("the object cannot be opened: {text}"),
+        ),
     }
 }
 
 /// A program could not be loaded.
 pub fn loading(object: &ObjectInfo, program: &Program, error: &ProgramError) -> Failure {
     match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
             let log = verifier_log.to_string();
             let name = &program.name;
             if log.trim().is_empty() {
@@ -101,9 +120,17 @@ pub fn loading(object: &ObjectInfo, program: &Program, error: &ProgramError) -> 
         }
         ProgramError::Btf(error) => Failure::new(
             NodeReason::TargetNotFound,
-            format!("program {} (SEC \"{}\") has no target in this kernel: {}", program.name, program.section, chain(error)),
+            format!(
+                "program {} (SEC \"{}\") has no target in this kernel: {}",
+                program.name,
+                program.section,
+                chain(error)
+            ),
         ),
-        other => Failure::new(NodeReason::LoadFailed, format!("program {} cannot be loaded: {}", program.name, chain(other))),
+        other => Failure::new(
+            NodeReason::LoadFailed,
+            format!("program {} cannot be loaded: {}", program.name, chain(other)),
+        ),
     }
 }
 
@@ -117,17 +144,24 @@ pub fn attaching(target: &str, error: &ProgramError) -> HookError {
         }
         ProgramError::UProbeError(UProbeError::SymbolError { symbol, error }) => HookError::new(
             NodeReason::TargetNotFound,
-            format!("{target}: the binary has no symbol {symbol} ({error}); is it stripped, or is the name another?"),
+            format!(
+                "{target}: the binary has no symbol {symbol} ({error}); is it stripped, or is the name another?"
+            ),
         ),
-        ProgramError::UnknownInterface { name } => {
-            HookError::new(NodeReason::TargetNotFound, format!("this node has no network interface {name}"))
-        }
-        ProgramError::TcError(TcError::NetlinkError(error)) => {
-            HookError::new(NodeReason::AttachFailed, format!("cannot attach to {target}: {}", chain(error)))
-        }
+        ProgramError::UnknownInterface { name } => HookError::new(
+            NodeReason::TargetNotFound,
+            format!("this node has no network interface {name}"),
+        ),
+        ProgramError::TcError(TcError::NetlinkError(error)) => HookError::new(
+            NodeReason::AttachFailed,
+            format!("cannot attach to {target}: {}", chain(error)),
+        ),
         other => match find_io(other) {
             Some(error) => from_io(target, error),
-            None => HookError::new(NodeReason::AttachFailed, format!("cannot attach to {target}: {}", chain(other))),
+            None => HookError::new(
+                NodeReason::AttachFailed,
+                format!("cannot attach to {target}: {}", chain(other)),
+            ),
         },
     }
 }
@@ -135,17 +169,24 @@ pub fn attaching(target: &str, error: &ProgramError) -> HookError {
 /// A system call that attaches failed.
 pub fn from_io(target: &str, error: &io::Error) -> HookError {
     let (reason, what) = match error.raw_os_error() {
-        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
-            (NodeReason::TargetNotFound, format!("this node has no {target}: {error}"))
-        }
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => (
+            NodeReason::TargetNotFound,
+            format!("this node has no {target}: {error}"),
+        ),
         Some(libc::EBUSY | libc::EEXIST) => (
             NodeReason::TargetBusy,
-            format!("{target} is held by another program: {error}; `bpftool net` and `bpftool cgroup tree` show which"),
+            format!(
+                "{target} is held by another program: {error}; `bpftool net` and `bpftool cgroup tree` show which"
+            ),
         ),
-        Some(libc::EOPNOTSUPP) => {
-            (NodeReason::UnsupportedByKernel, format!("this kernel cannot attach to {target}: {error}"))
-        }
-        _ => (NodeReason::AttachFailed, format!("cannot attach to {target}: {error}{}", hint(error))),
+        Some(libc::EOPNOTSUPP) => (
+            NodeReason::UnsupportedByKernel,
+            format!("this kernel cannot attach to {target}: {error}"),
+        ),
+        _ => (
+            NodeReason::AttachFailed,
+            format!("cannot attach to {target}: {error}{}", hint(error)),
+        ),
     };
     HookError::new(reason, what)
 }

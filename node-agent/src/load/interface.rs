@@ -64,7 +64,10 @@ pub fn name_of(index: u32) -> Option<String> {
 fn known_interfaces() -> String {
     match nix::net::if_::if_nameindex() {
         Ok(all) => {
-            let mut names: Vec<_> = all.iter().map(|i| i.name().to_string_lossy().into_owned()).collect();
+            let mut names: Vec<_> = all
+                .iter()
+                .map(|i| i.name().to_string_lossy().into_owned())
+                .collect();
             names.truncate(16);
             names.join(", ")
         }
@@ -80,7 +83,9 @@ fn default_ipv4(routes: &str) -> Option<String> {
         .skip(1)
         .filter_map(|line| {
             let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let [name, destination, _, flags, _, _, metric, mask, ..] = fields.as_slice() else { return None };
+            let [name, destination, _, flags, _, _, metric, mask, ..] = fields.as_slice() else {
+                return None;
+            };
             let up = u32::from_str_radix(flags, 16).ok()? & RTF_UP != 0;
             let default = *destination == "00000000" && *mask == "00000000";
             (up && default).then_some((metric.parse::<u32>().ok()?, (*name).to_owned()))
@@ -97,7 +102,9 @@ fn default_ipv6(routes: &str) -> Option<String> {
         .lines()
         .filter_map(|line| {
             let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let [destination, length, _, _, _, metric, _, _, flags, name] = fields.as_slice() else { return None };
+            let [destination, length, _, _, _, metric, _, _, flags, name] = fields.as_slice() else {
+                return None;
+            };
             let flags = u32::from_str_radix(flags, 16).ok()?;
             let usable = flags & RTF_UP != 0 && flags & RTF_REJECT == 0 && *name != "lo";
             let default = destination.bytes().all(|b| b == b'0') && *length == "00";
@@ -111,7 +118,8 @@ fn default_ipv6(routes: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const HEADER: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
+    const HEADER: &str =
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
 
     #[test]
     fn the_default_route_with_the_least_metric_wins() {
@@ -137,7 +145,9 @@ mod tests {
 
     #[test]
     fn a_missing_interface_is_named_with_those_that_exist() {
-        let error = resolve(&InterfaceSelector::Name("no-such-if".into())).unwrap_err().to_string();
+        let error = resolve(&InterfaceSelector::Name("no-such-if".into()))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no-such-if") && error.contains("lo"), "{error}");
     }
 }

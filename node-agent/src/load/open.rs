@@ -1,10 +1,6 @@
 //! Opening an object with aya.
 
-use std::{
-    fs::File,
-    io,
-    os::fd::AsRawFd,
-};
+use std::{fs::File, io, os::fd::AsRawFd};
 
 use aya::{Btf, EbpfLoader};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

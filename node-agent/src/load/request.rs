@@ -96,6 +96,11 @@ pub struct Failure {
 impl Failure {
     /// A failure of the revision as a whole.
     pub fn new(reason: NodeReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), log: None, failed_hooks: Vec::new() }
+        Self {
+            reason,
+            message: message.into(),
+            log: None,
+            failed_hooks: Vec::new(),
+        }
     }
 }

@@ -46,11 +46,20 @@ impl Spawner {
         let outcome = self.run(request).await;
         if outcome.is_err() {
             let cleaned = ProgramDir::new(&request.node.pin_root, &request.program)
-                .and_then(|dir| dir.loading_revision(&request.revision).map(|making| (dir, making)))
+                .and_then(|dir| {
+                    dir.loading_revision(&request.revision)
+                        .map(|making| (dir, making))
+                })
                 .map_err(|error| error.to_string())
-                .and_then(|(dir, making)| pins::remove_revision(&dir, &making).map_err(|error| error.to_string()));
+                .and_then(|(dir, making)| {
+                    pins::remove_revision(&dir, &making).map_err(|error| error.to_string())
+                });
             if let Err(error) = cleaned {
-                tracing::warn!(program = request.program, error, "an unfinished revision cannot be removed");
+                tracing::warn!(
+                    program = request.program,
+                    error,
+                    "an unfinished revision cannot be removed"
+                );
             }
         }
         outcome
@@ -60,7 +69,8 @@ impl Spawner {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             Failure::new(NodeReason::LoaderCrashed, format!("{what}: {error}"))
         };
-        let (ours, theirs) = UnixStream::pair().map_err(|e| failed("cannot make a socket for the loading process", &e))?;
+        let (ours, theirs) =
+            UnixStream::pair().map_err(|e| failed("cannot make a socket for the loading process", &e))?;
         let mut child = Command::new(&self.binary)
             .arg(WORKER_COMMAND)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -90,7 +100,10 @@ impl Spawner {
             let _ = child.kill().await;
             return Err(Failure::new(
                 NodeReason::LoaderTimedOut,
-                format!("loading took longer than {} s and was ended; is the node overloaded?", self.timeout.as_secs()),
+                format!(
+                    "loading took longer than {} s and was ended; is the node overloaded?",
+                    self.timeout.as_secs()
+                ),
             ));
         };
         for line in complaints.lines() {
@@ -101,7 +114,9 @@ impl Spawner {
             .map_err(|error| error.to_string())
             .and_then(|talk| talk.map_err(|error| error.to_string()))
             .and_then(|(text, fds)| {
-                serde_json::from_slice::<Report>(&text).map(|report| (report, fds)).map_err(|error| error.to_string())
+                serde_json::from_slice::<Report>(&text)
+                    .map(|report| (report, fds))
+                    .map_err(|error| error.to_string())
             });
         match (status.success(), report) {
             (true, Ok((Report::Loaded(loaded), fds))) => {
@@ -128,10 +143,14 @@ fn ended(status: ExitStatus, complaints: &str) -> Failure {
             NodeReason::LoaderKilled,
             "the loading process was killed, most likely because the node or the agent's pod ran out of memory",
         ),
-        Some(signal) => {
-            Failure::new(NodeReason::LoaderCrashed, format!("the loading process died of signal {signal}: {last}"))
-        }
-        None => Failure::new(NodeReason::LoaderCrashed, format!("the loading process failed ({status}): {last}")),
+        Some(signal) => Failure::new(
+            NodeReason::LoaderCrashed,
+            format!("the loading process died of signal {signal}: {last}"),
+        ),
+        None => Failure::new(
+            NodeReason::LoaderCrashed,
+            format!("the loading process failed ({status}): {last}"),
+        ),
     }
 }
 
@@ -149,8 +168,16 @@ mod tests {
         for (status, complaints, reason) in [
             (ExitStatus::from_raw(libc::SIGKILL), "", NodeReason::LoaderKilled),
             (ExitStatus::from_raw(libc::SIGSEGV), "", NodeReason::LoaderCrashed),
-            (ExitStatus::from_raw(101 << 8), "thread 'main' panicked at x.rs", NodeReason::LoaderCrashed),
-            (ExitStatus::from_raw(libc::SIGABRT), "memory allocation of 16777216 bytes failed", NodeReason::LoaderKilled),
+            (
+                ExitStatus::from_raw(101 << 8),
+                "thread 'main' panicked at x.rs",
+                NodeReason::LoaderCrashed,
+            ),
+            (
+                ExitStatus::from_raw(libc::SIGABRT),
+                "memory allocation of 16777216 bytes failed",
+                NodeReason::LoaderKilled,
+            ),
         ] {
             assert_eq!(ended(status, complaints).reason, reason);
         }

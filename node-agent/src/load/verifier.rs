@@ -6,7 +6,13 @@ use bpf_object::ObjectInfo;
 const POISON: &str = "unknown#195896080";
 
 /// Lines that the verifier writes after its verdict.
-const STATISTICS: [&str; 5] = ["processed ", "verification time", "stack depth", "mark_precise:", "max_states"];
+const STATISTICS: [&str; 5] = [
+    "processed ",
+    "verification time",
+    "stack depth",
+    "mark_precise:",
+    "max_states",
+];
 
 /// The verdict: the last line that says why, with a poisoned instruction named for what it stands for.
 pub fn verdict(object: &ObjectInfo, program: &str, log: &str) -> String {
@@ -21,7 +27,10 @@ pub fn verdict(object: &ObjectInfo, program: &str, log: &str) -> String {
     }
     match missing(object, program, log) {
         Some(missing) => missing,
-        None => format!("the object refers to a type or field that this kernel lacks ({})", without_poison(line)),
+        None => format!(
+            "the object refers to a type or field that this kernel lacks ({})",
+            without_poison(line)
+        ),
     }
 }
 
@@ -34,7 +43,9 @@ pub fn translate(object: &ObjectInfo, program: &str, log: &str) -> String {
     for line in log.lines() {
         if line.contains(POISON) {
             match instruction(line).and_then(|index| object.relocation_at(program, index)) {
-                Some(relocation) => out.push_str(&line.replace(POISON, &format!("<{}>", relocation.describe_missing()))),
+                Some(relocation) => {
+                    out.push_str(&line.replace(POISON, &format!("<{}>", relocation.describe_missing())))
+                }
                 None => out.push_str(&without_poison(line)),
             }
         } else {
@@ -71,7 +82,9 @@ fn missing(object: &ObjectInfo, program: &str, log: &str) -> Option<String> {
 
 /// The instruction's index in a line such as `12: (85) call unknown#195896080`.
 fn instruction(line: &str) -> Option<u64> {
-    line.trim_start().split_once(": (").and_then(|(index, _)| index.parse().ok())
+    line.trim_start()
+        .split_once(": (")
+        .and_then(|(index, _)| index.parse().ok())
 }
 
 #[cfg(test)]
@@ -94,7 +107,10 @@ mod tests {
     fn the_verdict_is_the_last_line_before_the_statistics() {
         let log = "0: R1=ctx()\n1: (61) r0 = *(u32 *)(r1 +4000)\ninvalid bpf_context access off=4000 size=4\n\
                    verification time 12 usec\nstack depth 0\nprocessed 2 insns (limit 1000000) max_states_per_insn 0\n";
-        assert_eq!(verdict(&object(), "p", log), "invalid bpf_context access off=4000 size=4");
+        assert_eq!(
+            verdict(&object(), "p", log),
+            "invalid bpf_context access off=4000 size=4"
+        );
         assert_eq!(verdict(&object(), "p", ""), "the verifier gave no reason");
     }
 

@@ -84,10 +84,14 @@ fn complain(what: &str, error: &dyn std::error::Error) -> ExitCode {
 /// Loads a revision: read → inspect → plan → open → load → pin → attach → commit.
 fn load(request: &Request, start: Instant) -> Result<(Loaded, Vec<OwnedFd>), Failure> {
     let bytes = read_object(&request.object, &request.digest)?;
-    let object = bpf_object::inspect(&bytes).map_err(|e| Failure::new(NodeReason::InvalidObject, e.to_string()))?;
+    let object =
+        bpf_object::inspect(&bytes).map_err(|e| Failure::new(NodeReason::InvalidObject, e.to_string()))?;
     let hooks = plan(&object, request)?;
     let btf = needed_btf(&object, &hooks, &request.node.kernel_btf)?;
-    if hooks.iter().any(|hook| matches!(hook.attach, Attach::Tracepoint { .. })) {
+    if hooks
+        .iter()
+        .any(|hook| matches!(hook.attach, Attach::Tracepoint { .. }))
+    {
         private_tracefs();
     }
     let mut ebpf = open_object(&bytes, &object, btf.as_ref())?;
@@ -97,13 +101,22 @@ fn load(request: &Request, start: Instant) -> Result<(Loaded, Vec<OwnedFd>), Fai
     let pinning = |error: &dyn std::error::Error| {
         Failure::new(
             NodeReason::PinFailed,
-            format!("cannot pin below {}: {}", request.node.pin_root.display(), error::chain(error)),
+            format!(
+                "cannot pin below {}: {}",
+                request.node.pin_root.display(),
+                error::chain(error)
+            ),
         )
     };
     let program_dir = ProgramDir::new(&request.node.pin_root, &request.program).map_err(|e| pinning(&e))?;
-    let making = program_dir.loading_revision(&request.revision).map_err(|e| pinning(&e))?;
-    let made = make(request, &program_dir, &making, &mut ebpf, &hooks)
-        .and_then(|made| commit(request, &program_dir, &making).map(|()| made).map_err(|e| pinning(&e)));
+    let making = program_dir
+        .loading_revision(&request.revision)
+        .map_err(|e| pinning(&e))?;
+    let made = make(request, &program_dir, &making, &mut ebpf, &hooks).and_then(|made| {
+        commit(request, &program_dir, &making)
+            .map(|()| made)
+            .map_err(|e| pinning(&e))
+    });
     match made {
         Ok((mut loaded, held)) => {
             loaded.total_micros = micros(start.elapsed());
@@ -126,24 +139,42 @@ fn micros(duration: std::time::Duration) -> u64 {
 /// Reads the object, and checks that it is what was asked for: nothing else reaches the kernel.
 fn read_object(path: &Path, digest: &Digest) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: io::Error| {
-        Failure::new(NodeReason::CacheFailed, format!("cannot read the object from {}: {error}", path.display()))
+        Failure::new(
+            NodeReason::CacheFailed,
+            format!("cannot read the object from {}: {error}", path.display()),
+        )
     };
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_OBJECT_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    File::open(path)
+        .and_then(|file| file.take(MAX_OBJECT_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
     let found = Digest::of(&bytes);
     if found == *digest {
         Ok(bytes)
     } else {
-        let message = format!("{} has the digest {found}, and the revision names {digest}", path.display());
+        let message = format!(
+            "{} has the digest {found}, and the revision names {digest}",
+            path.display()
+        );
         Err(Failure::new(NodeReason::DigestMismatch, message))
     }
 }
 
 fn plan(object: &ObjectInfo, request: &Request) -> Result<Vec<PlannedHook>, Failure> {
     plan_hooks(object, request.hooks.as_deref()).map_err(|problems| {
-        let unsupported = problems.iter().any(|problem| problem.kind == ProblemKind::Unsupported);
-        let reason = if unsupported { NodeReason::UnsupportedProgram } else { NodeReason::InvalidHook };
-        let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let unsupported = problems
+            .iter()
+            .any(|problem| problem.kind == ProblemKind::Unsupported);
+        let reason = if unsupported {
+            NodeReason::UnsupportedProgram
+        } else {
+            NodeReason::InvalidHook
+        };
+        let message = problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
         Failure::new(reason, message)
     })
 }
@@ -168,7 +199,10 @@ fn needed_btf(object: &ObjectInfo, hooks: &[PlannedHook], path: &Path) -> Result
         return Err(Failure::new(NodeReason::BtfMissing, message));
     }
     open::kernel_btf(path).map(Some).map_err(|error| {
-        let message = format!("{what} need the kernel's BTF, and {} cannot be read: {error}", path.display());
+        let message = format!(
+            "{what} need the kernel's BTF, and {} cannot be read: {error}",
+            path.display()
+        );
         Failure::new(NodeReason::BtfMissing, message)
     })
 }
@@ -195,7 +229,9 @@ fn open_object(bytes: &[u8], object: &ObjectInfo, btf: Option<&Btf>) -> Result<E
     let mut loader = open::loader_without_btf()
         .map_err(|error| Failure::new(NodeReason::LoadFailed, format!("cannot prepare loading: {error}")))?;
     loader.btf(btf).allow_unsupported_maps();
-    loader.load(renamed.as_deref().unwrap_or(bytes)).map_err(|error| error::opening(&error))
+    loader
+        .load(renamed.as_deref().unwrap_or(bytes))
+        .map_err(|error| error::opening(&error))
 }
 
 /// Loads the programs that hooks choose, each once; the others are left out.
@@ -213,13 +249,23 @@ fn load_programs(
         }
         loaded.push(name);
         let program = ebpf.program_mut(name).ok_or_else(|| {
-            Failure::new(NodeReason::InvalidObject, format!("aya finds no program {name} in the object"))
+            Failure::new(
+                NodeReason::InvalidObject,
+                format!("aya finds no program {name} in the object"),
+            )
         })?;
-        let no_btf = || Failure::new(NodeReason::BtfMissing, format!("program {name} needs the kernel's BTF"));
+        let no_btf = || {
+            Failure::new(
+                NodeReason::BtfMissing,
+                format!("program {name} needs the kernel's BTF"),
+            )
+        };
         let result = match (program, &hook.attach) {
             (Program::TracePoint(p), _) => p.load(),
             (Program::RawTracePoint(p), _) => p.load(),
-            (Program::BtfTracePoint(p), Attach::BtfTracepoint { name }) => p.load(name, btf.ok_or_else(no_btf)?),
+            (Program::BtfTracePoint(p), Attach::BtfTracepoint { name }) => {
+                p.load(name, btf.ok_or_else(no_btf)?)
+            }
             (Program::UProbe(p), _) => p.load(),
             (Program::PerfEvent(p), _) => p.load(),
             (Program::Xdp(p), _) => p.load(),
@@ -236,7 +282,10 @@ fn load_programs(
             (Program::SkSkb(p), _) => p.load(),
             (Program::Iter(p), Attach::Iter { kind }) => p.load(kind, btf.ok_or_else(no_btf)?),
             (other, _) => {
-                let message = format!("program {name} was opened as {:?}, which bpfleet cannot load", other.prog_type());
+                let message = format!(
+                    "program {name} was opened as {:?}, which bpfleet cannot load",
+                    other.prog_type()
+                );
                 return Err(Failure::new(NodeReason::UnsupportedProgram, message));
             }
         };
@@ -260,19 +309,32 @@ fn make(
     // What a crash left here is not ours to build on.
     pins::remove_revision(program_dir, making)
         .map_err(|error| Failure::new(NodeReason::PinFailed, error.to_string()))?;
-    for directory in [making.programs(), making.maps(), making.hooks(), making.variant(&request.variant).map_err(named)?] {
+    for directory in [
+        making.programs(),
+        making.maps(),
+        making.hooks(),
+        making.variant(&request.variant).map_err(named)?,
+    ] {
         create(&directory)?;
     }
     for (name, map) in ebpf.maps() {
         let path = making.map(name).map_err(named)?;
-        map.pin(&path).map_err(|error| failed(HookError::pin(&path, &error)))?;
+        map.pin(&path)
+            .map_err(|error| failed(HookError::pin(&path, &error)))?;
     }
     let perf_links = request.node.perf_links && aya::features().bpf_perf_link();
-    let node = super::request::NodePaths { perf_links, ..request.node.clone() };
+    let node = super::request::NodePaths {
+        perf_links,
+        ..request.node.clone()
+    };
     let (mut loaded, mut held) = (Loaded::default(), Vec::new());
     let mut failed_hooks = Vec::new();
     let mut order: Vec<usize> = (0..hooks.len()).collect();
-    order.sort_by_key(|index| hooks.get(*index).is_some_and(|hook| matches!(hook.attach, Attach::Xdp { .. })));
+    order.sort_by_key(|index| {
+        hooks
+            .get(*index)
+            .is_some_and(|hook| matches!(hook.attach, Attach::Xdp { .. }))
+    });
     let mut outcomes: Vec<Option<LoadedHook>> = vec![None; hooks.len()];
     for index in order {
         let Some(hook) = hooks.get(index) else { continue };
@@ -286,7 +348,9 @@ fn make(
         let mut context = Attaching::new(&node, program_dir, making, hook_dir);
         match attach(&mut context, ebpf, hook) {
             Ok(()) => {
-                loaded.held_fds.extend(context.held.iter().map(|_| hook.name.clone()));
+                loaded
+                    .held_fds
+                    .extend(context.held.iter().map(|_| hook.name.clone()));
                 if let Some(outcome) = outcomes.get_mut(index) {
                     *outcome = Some(LoadedHook {
                         name: hook.name.clone(),
@@ -314,20 +378,32 @@ fn make(
             let reason = NodeReason::parse(&first.reason).unwrap_or(NodeReason::AttachFailed);
             let message = match failed_hooks.len() {
                 1 => format!("hook {}: {}", first.name, first.message),
-                n => format!("{n} of {} hooks cannot be attached; first, {}: {}", hooks.len(), first.name, first.message),
+                n => format!(
+                    "{n} of {} hooks cannot be attached; first, {}: {}",
+                    hooks.len(),
+                    first.name,
+                    first.message
+                ),
             };
-            Err(Failure { reason, message, log: None, failed_hooks })
+            Err(Failure {
+                reason,
+                message,
+                log: None,
+                failed_hooks,
+            })
         }
     }
 }
 
 /// Pins a program once, and gives the hook a further name of it.
 fn pin_program(making: &RevisionDir, hook_dir: &Path, ebpf: &mut Ebpf, name: &str) -> Result<(), HookError> {
-    let path = making.program(name).map_err(|error| HookError::new(NodeReason::PinFailed, error.to_string()))?;
+    let path = making
+        .program(name)
+        .map_err(|error| HookError::new(NodeReason::PinFailed, error.to_string()))?;
     if !path.exists() {
-        let program = ebpf
-            .program(name)
-            .ok_or_else(|| HookError::new(NodeReason::InvalidObject, format!("aya finds no program {name}")))?;
+        let program = ebpf.program(name).ok_or_else(|| {
+            HookError::new(NodeReason::InvalidObject, format!("aya finds no program {name}"))
+        })?;
         let fd = program.fd().map_err(|error| HookError::pin(&path, &error))?;
         crate::kernel::bpf::obj_pin(fd.as_fd(), &path).map_err(|error| HookError::pin(&path, &error))?;
     }
@@ -341,7 +417,9 @@ fn commit(request: &Request, program: &ProgramDir, making: &RevisionDir) -> io::
     let complete = program.revision(&request.revision).map_err(io::Error::other)?;
     fs::create_dir_all(program.revisions())?;
     if complete.path().exists() {
-        let retired = program.retired_revision(&request.revision).map_err(io::Error::other)?;
+        let retired = program
+            .retired_revision(&request.revision)
+            .map_err(io::Error::other)?;
         pins::remove_revision(program, &retired).map_err(io::Error::other)?;
         fs::rename(complete.path(), retired.path())?;
     }
@@ -354,8 +432,13 @@ mod fault {
     /// `PROGRAM=panic|abort|hang|oom` in the environment makes loading that program end so.
     #[allow(clippy::panic, reason = "the fault that the test asked for")]
     pub fn inject(program: &str) {
-        let Ok(fault) = std::env::var("BPFLEET_LOADER_FAULT") else { return };
-        match fault.strip_prefix(program).and_then(|rest| rest.strip_prefix('=')) {
+        let Ok(fault) = std::env::var("BPFLEET_LOADER_FAULT") else {
+            return;
+        };
+        match fault
+            .strip_prefix(program)
+            .and_then(|rest| rest.strip_prefix('='))
+        {
             Some("panic") => panic!("asked to panic"),
             Some("abort") => std::process::abort(),
             Some("hang") => loop {

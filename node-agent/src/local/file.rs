@@ -80,15 +80,27 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<LocalProgram>, FileError> {
     for path in files {
         let mut text = String::new();
         let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text));
-        read.map_err(|source| FileError::Read { path: path.clone(), source })?;
+        read.map_err(|source| FileError::Read {
+            path: path.clone(),
+            source,
+        })?;
         let found = read_text(path, &text)?;
         if found.is_empty() {
-            return Err(FileError::Invalid { path: path.clone(), what: "it holds no BpfProgram".to_owned() });
+            return Err(FileError::Invalid {
+                path: path.clone(),
+                what: "it holds no BpfProgram".to_owned(),
+            });
         }
         for program in found {
-            if programs.iter().any(|known| known.spec.program == program.spec.program) {
+            if programs
+                .iter()
+                .any(|known| known.spec.program == program.spec.program)
+            {
                 let what = format!("there is a second BpfProgram {}", program.spec.program);
-                return Err(FileError::Invalid { path: path.clone(), what });
+                return Err(FileError::Invalid {
+                    path: path.clone(),
+                    what,
+                });
             }
             programs.push(program);
         }
@@ -99,8 +111,10 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<LocalProgram>, FileError> {
 fn read_text(path: &Path, text: &str) -> Result<Vec<LocalProgram>, FileError> {
     let mut programs = Vec::new();
     for document in serde_norway::Deserializer::from_str(text) {
-        let value = Value::deserialize(document)
-            .map_err(|source| FileError::Yaml { path: path.to_owned(), source })?;
+        let value = Value::deserialize(document).map_err(|source| FileError::Yaml {
+            path: path.to_owned(),
+            source,
+        })?;
         if value.is_null() {
             continue;
         }
@@ -109,7 +123,10 @@ fn read_text(path: &Path, text: &str) -> Result<Vec<LocalProgram>, FileError> {
             kind => {
                 let kind = kind.unwrap_or("a document without a kind");
                 let what = format!("local mode takes BpfPrograms only, and this is {kind}");
-                return Err(FileError::Invalid { path: path.to_owned(), what });
+                return Err(FileError::Invalid {
+                    path: path.to_owned(),
+                    what,
+                });
             }
         }
     }
@@ -117,24 +134,42 @@ fn read_text(path: &Path, text: &str) -> Result<Vec<LocalProgram>, FileError> {
 }
 
 fn program(path: &Path, mut value: Value) -> Result<LocalProgram, FileError> {
-    let invalid = |what: String| FileError::Invalid { path: path.to_owned(), what };
-    let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let invalid = |what: String| FileError::Invalid {
+        path: path.to_owned(),
+        what,
+    };
+    let name = value
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let valid = !name.is_empty()
         && name.len() <= 63
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b));
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b));
     if !valid {
-        return Err(invalid(format!("metadata.name {name:?} is no name for a BpfProgram")));
+        return Err(invalid(format!(
+            "metadata.name {name:?} is no name for a BpfProgram"
+        )));
     }
     let mut spec = value.get_mut("spec").map(Value::take).unwrap_or_default();
     let files = take_files(&mut spec);
     let spec: BpfProgramSpec =
         strict::from_value(&spec).map_err(|error| invalid(format!("BpfProgram {name}: spec: {error}")))?;
     if spec.node_selector.is_some() {
-        tracing::info!(program = name, "spec.nodeSelector means nothing without a cluster");
+        tracing::info!(
+            program = name,
+            "spec.nodeSelector means nothing without a cluster"
+        );
     }
     let (mut variants, mut objects) = (Vec::new(), BTreeMap::new());
     for (index, variant) in spec.variants.iter().enumerate() {
-        let object = match (files.get(&index), &variant.object.config_map, &variant.object.image) {
+        let object = match (
+            files.get(&index),
+            &variant.object.config_map,
+            &variant.object.image,
+        ) {
             (Some(file), ..) => file.clone(),
             (None, Some(config_map), _) => config_map.key.clone(),
             (None, None, Some(image)) => {
@@ -147,7 +182,8 @@ fn program(path: &Path, mut value: Value) -> Result<LocalProgram, FileError> {
             (None, None, None) => return Err(invalid(format!("variant {} has no object", variant.name))),
         };
         let object = path.parent().unwrap_or(Path::new("")).join(object);
-        let object_path = fs::canonicalize(&object).and_then(|path| digest(&path).map(|digest| (path, digest)));
+        let object_path =
+            fs::canonicalize(&object).and_then(|path| digest(&path).map(|digest| (path, digest)));
         let (object_path, (digest, size_bytes)) = object_path.map_err(|source| FileError::Object {
             path: path.to_owned(),
             variant: variant.name.clone(),
@@ -156,12 +192,27 @@ fn program(path: &Path, mut value: Value) -> Result<LocalProgram, FileError> {
             source,
         })?;
         objects.insert(digest, object_path);
-        let object = RevisionObject { architecture: None, digest, size_bytes };
-        variants.push(RevisionVariant { name: variant.name.clone(), objects: vec![object] });
+        let object = RevisionObject {
+            architecture: None,
+            digest,
+            size_bytes,
+        };
+        variants.push(RevisionVariant {
+            name: variant.name.clone(),
+            objects: vec![object],
+        });
     }
-    let spec = BpfRevisionSpec { program: name, variants, hooks: spec.hooks };
+    let spec = BpfRevisionSpec {
+        program: name,
+        variants,
+        hooks: spec.hooks,
+    };
     let revision = revision_name(&spec).map_err(|error| invalid(error.to_string()))?;
-    Ok(LocalProgram { revision, spec, objects })
+    Ok(LocalProgram {
+        revision,
+        spec,
+        objects,
+    })
 }
 
 /// `object.file` exists in local mode only, so it is taken out before the spec is read as the API has it. A
@@ -181,10 +232,14 @@ fn take_files(spec: &mut Value) -> BTreeMap<usize, String> {
 
 fn digest(path: &Path) -> io::Result<(Digest, u64)> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_OBJECT_BYTES + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(MAX_OBJECT_BYTES + 1)
+        .read_to_end(&mut bytes)?;
     let size = bytes.len() as u64;
     if size > MAX_OBJECT_BYTES {
-        return Err(io::Error::other(format!("it is larger than {MAX_OBJECT_BYTES} bytes")));
+        return Err(io::Error::other(format!(
+            "it is larger than {MAX_OBJECT_BYTES} bytes"
+        )));
     }
     Ok((Digest::of(&bytes), size))
 }
@@ -193,7 +248,11 @@ fn digest(path: &Path) -> io::Result<(Digest, u64)> {
 fn hint(object: &Path) -> String {
     let source = object.with_extension("c");
     if source.exists() {
-        format!("; compile it: clang -O2 -g -target bpf -c {} -o {}", source.display(), object.display())
+        format!(
+            "; compile it: clang -O2 -g -target bpf -c {} -o {}",
+            source.display(),
+            object.display()
+        )
     } else {
         String::new()
     }
@@ -222,7 +281,10 @@ mod tests {
         for object in ["{file: o.bpf.o}", "{configMap: {name: any, key: o.bpf.o}}"] {
             let (_dir, path) = dir_with(&yaml(object));
             let programs = read_all(&[path]).unwrap();
-            assert_eq!(programs[0].spec.variants[0].objects[0].digest, Digest::of(b"object"));
+            assert_eq!(
+                programs[0].spec.variants[0].objects[0].digest,
+                Digest::of(b"object")
+            );
             assert!(programs[0].revision.starts_with("p-"));
         }
     }
@@ -232,13 +294,25 @@ mod tests {
         for (text, expected) in [
             (yaml("{image: {reference: r/x}}"), "give object.file"),
             (yaml("{file: missing.bpf.o}"), "missing.bpf.o"),
-            (yaml("{file: o.bpf.o}").replace("variants", "variance"), "variance"),
-            (format!("{}  globals: {{a: 1}}\n", yaml("{file: o.bpf.o}")), "unknown field: globals"),
-            (yaml("{file: o.bpf.o}").replace("name: p", "name: ../p"), "is no name"),
+            (
+                yaml("{file: o.bpf.o}").replace("variants", "variance"),
+                "missing field `variants`",
+            ),
+            (
+                format!("{}  globals: {{a: 1}}\n", yaml("{file: o.bpf.o}")),
+                "unknown field: globals",
+            ),
+            (
+                yaml("{file: o.bpf.o}").replace("name: p", "name: ../p"),
+                "is no name",
+            ),
             ("kind: Pod\n".to_owned(), "this is Pod"),
             ("a: [".to_owned(), "is not YAML"),
             (String::new(), "holds no BpfProgram"),
-            (format!("{0}---\n{0}", yaml("{file: o.bpf.o}")), "a second BpfProgram p"),
+            (
+                format!("{0}---\n{0}", yaml("{file: o.bpf.o}")),
+                "a second BpfProgram p",
+            ),
         ] {
             let (_dir, path) = dir_with(&text);
             let error = read_all(&[path]).unwrap_err().to_string();
@@ -250,6 +324,11 @@ mod tests {
     fn a_source_that_was_not_compiled_is_said_so() {
         let (dir, path) = dir_with(&yaml("{file: x.bpf.o}"));
         fs::write(dir.path().join("x.bpf.c"), "").unwrap();
-        assert!(read_all(&[path]).unwrap_err().to_string().contains("clang -O2 -g -target bpf -c"));
+        assert!(
+            read_all(&[path])
+                .unwrap_err()
+                .to_string()
+                .contains("clang -O2 -g -target bpf -c")
+        );
     }
 }

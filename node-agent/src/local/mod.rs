@@ -73,7 +73,10 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
     let architecture = facts::machine_architecture();
     let wanted = Wanted {
         generation: Some(1),
-        programs: programs.iter().map(|program| (program.spec.program.clone(), program.revision.clone())).collect(),
+        programs: programs
+            .iter()
+            .map(|program| (program.spec.program.clone(), program.revision.clone()))
+            .collect(),
         authoritative: true,
     };
     let settings = Settings {
@@ -81,19 +84,36 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
         node: NodePaths {
             pin_root: config.paths.pin_root.clone(),
             kernel_btf: config.paths.kernel_btf.clone(),
-            cgroup_root: config.paths.cgroup_root.clone().or_else(|| facts::cgroup_hierarchies().v2),
+            cgroup_root: config
+                .paths
+                .cgroup_root
+                .clone()
+                .or_else(|| facts::cgroup_hierarchies().v2),
             host_root: config.paths.host_root.clone(),
             perf_links: config.perf_links,
         },
-        spawner: Spawner { binary: own_binary(), timeout: LOAD_TIMEOUT },
+        spawner: Spawner {
+            binary: own_binary(),
+            timeout: LOAD_TIMEOUT,
+        },
         verify_every: VERIFY_EVERY,
         architecture,
     };
     let (tell, wanted_seen) = channel::channel(Some(wanted.clone()));
     let (view, mut seen) = channel::channel(View::default());
-    let mut engine = Box::pin(engine::run(settings, Arc::new(FileSource::new(programs)), wanted_seen, view));
+    let mut engine = Box::pin(engine::run(
+        settings,
+        Arc::new(FileSource::new(programs)),
+        wanted_seen,
+        view,
+    ));
     let terminal = io::stdout().is_terminal();
-    let mut shown = show::Shown::new(config.output, terminal, config.paths.pin_root.clone(), config.started);
+    let mut shown = show::Shown::new(
+        config.output,
+        terminal,
+        config.paths.pin_root.clone(),
+        config.started,
+    );
     let mut out = anstream::stdout();
 
     let mut healthy = false;
@@ -118,7 +138,11 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
         }
     }
     shown.unloading(&mut out)?;
-    tell.send_replace(Some(Wanted { generation: Some(2), programs: Default::default(), authoritative: true }));
+    tell.send_replace(Some(Wanted {
+        generation: Some(2),
+        programs: Default::default(),
+        authoritative: true,
+    }));
     let emptied = async {
         loop {
             tokio::select! {

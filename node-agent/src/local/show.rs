@@ -10,11 +10,7 @@ use bpfleet_crds::node::ProgramStatus;
 use comfy_table::{Table, presets};
 use serde_json::json;
 
-use crate::{
-    engine::View,
-    layout::ProgramDir,
-    report::failing,
-};
+use crate::{engine::View, layout::ProgramDir, report::failing};
 
 /// In what form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -44,7 +40,14 @@ pub struct Shown {
 impl Shown {
     /// Nothing yet.
     pub fn new(output: Output, terminal: bool, pin_root: PathBuf, started: Instant) -> Self {
-        Self { output, terminal, pin_root, started, lines: 0, last: Vec::new() }
+        Self {
+            output,
+            terminal,
+            pin_root,
+            started,
+            lines: 0,
+            last: Vec::new(),
+        }
     }
 
     /// Shows what changed.
@@ -54,7 +57,8 @@ impl Shown {
             Output::Json => {
                 for row in view.rows.iter().filter(|row| !self.last.contains(row)) {
                     let loaded = view.loaded.get(&row.name);
-                    let line = json!({"afterMilliseconds": after, "program": row, "loaded": loaded.map(|l| &**l)});
+                    let line =
+                        json!({"afterMilliseconds": after, "program": row, "loaded": loaded.map(|l| &**l)});
                     writeln!(out, "{line}")?;
                 }
             }
@@ -93,7 +97,11 @@ impl Shown {
         let mut notes = String::new();
         for row in &view.rows {
             let state = state(row);
-            let hooks = view.loaded.get(&row.name).map(|loaded| loaded.hooks.as_slice()).unwrap_or_default();
+            let hooks = view
+                .loaded
+                .get(&row.name)
+                .map(|loaded| loaded.hooks.as_slice())
+                .unwrap_or_default();
             if hooks.is_empty() {
                 table.add_row([row.name.as_str(), state, "", "", "", ""]);
             }
@@ -121,7 +129,9 @@ impl Shown {
                 notes.push_str(&format!("\nmaps of {}: {}\n", row.name, dir.maps().display()));
             }
         }
-        let text = table.to_string().replace("Running", &format!("{GREEN}Running{PLAIN}"));
+        let text = table
+            .to_string()
+            .replace("Running", &format!("{GREEN}Running{PLAIN}"));
         format!("{text}\n{notes}\n{after:.1} ms after the start. Ctrl-C unloads.\n")
     }
 
@@ -148,7 +158,13 @@ fn state(row: &ProgramStatus) -> &str {
 }
 
 fn line(row: &ProgramStatus) -> String {
-    let mut text = format!("{}: {}, {} of {} hooks", row.name, state(row), row.hooks_attached, row.hooks_wanted);
+    let mut text = format!(
+        "{}: {}, {} of {} hooks",
+        row.name,
+        state(row),
+        row.hooks_attached,
+        row.hooks_wanted
+    );
     for detail in [&row.message, &row.log_tail].into_iter().flatten() {
         text.push('\n');
         text.push_str(detail);

@@ -22,14 +22,27 @@ impl FileSource {
 
 impl Source for FileSource {
     fn revision<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<BpfRevisionSpec, Failure>> {
-        let found = self.programs.iter().find(|program| program.revision == name).map(|program| program.spec.clone());
-        let missing = Failure::new(NodeReason::RevisionNotFound, format!("no file holds revision {name}"));
+        let found = self
+            .programs
+            .iter()
+            .find(|program| program.revision == name)
+            .map(|program| program.spec.clone());
+        let missing = Failure::new(
+            NodeReason::RevisionNotFound,
+            format!("no file holds revision {name}"),
+        );
         async move { found.ok_or(missing) }.boxed()
     }
 
     fn object<'a>(&'a self, object: &'a RevisionObject) -> BoxFuture<'a, Result<PathBuf, Failure>> {
-        let found = self.programs.iter().find_map(|program| program.objects.get(&object.digest).cloned());
-        let missing = Failure::new(NodeReason::ArtifactUnavailable, format!("no file has digest {}", object.digest));
+        let found = self
+            .programs
+            .iter()
+            .find_map(|program| program.objects.get(&object.digest).cloned());
+        let missing = Failure::new(
+            NodeReason::ArtifactUnavailable,
+            format!("no file has digest {}", object.digest),
+        );
         async move { found.ok_or(missing) }.boxed()
     }
 

@@ -51,12 +51,18 @@ pub fn link(path: &Path) -> io::Result<LinkState> {
     let link = FdLink::from(PinnedLink::from_pin(path).map_err(io::Error::other)?);
     let info = link.info().map_err(io::Error::other)?;
     let iter = matches!(info.link_type(), Ok(aya::programs::links::LinkType::Iter));
-    Ok(LinkState { id: info.id(), program_id: info.program_id(), iter })
+    Ok(LinkState {
+        id: info.id(),
+        program_id: info.program_id(),
+        iter,
+    })
 }
 
 /// The id of a pinned program.
 pub fn program_id(path: &Path) -> io::Result<u32> {
-    ProgramInfo::from_pin(path).map(|info| info.id()).map_err(io::Error::other)
+    ProgramInfo::from_pin(path)
+        .map(|info| info.id())
+        .map_err(io::Error::other)
 }
 
 /// The entries of a directory, sorted; none if there is no such directory.
@@ -65,7 +71,9 @@ pub(crate) fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    let mut paths = listing.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    let mut paths = listing
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
 }
@@ -79,12 +87,17 @@ pub(crate) fn name(path: &Path) -> Option<&str> {
 pub fn scan(root: &Path) -> io::Result<Vec<FoundProgram>> {
     let mut found = Vec::new();
     for path in entries(root)? {
-        let Some(program) = name(&path).and_then(unescape) else { continue };
+        let Some(program) = name(&path).and_then(unescape) else {
+            continue;
+        };
         let dir = ProgramDir::at(path);
         let revisions = entries(&dir.revisions())?;
         found.push(FoundProgram {
             name: program,
-            revisions: revisions.iter().filter_map(|path| name(path).and_then(unescape)).collect(),
+            revisions: revisions
+                .iter()
+                .filter_map(|path| name(path).and_then(unescape))
+                .collect(),
         });
     }
     Ok(found)
@@ -93,7 +106,10 @@ pub fn scan(root: &Path) -> io::Result<Vec<FoundProgram>> {
 /// The variant that a complete revision was loaded as.
 pub fn variant(revision: &RevisionDir) -> io::Result<Option<String>> {
     let paths = entries(revision.path())?;
-    Ok(paths.iter().filter_map(|path| name(path)).find_map(|name| unescape(name.strip_prefix("variant-")?)))
+    Ok(paths
+        .iter()
+        .filter_map(|path| name(path))
+        .find_map(|name| unescape(name.strip_prefix("variant-")?)))
 }
 
 /// Finds a pinned program of any revision by its id.

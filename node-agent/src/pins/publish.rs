@@ -8,8 +8,10 @@ use crate::layout::{ProgramDir, RevisionDir};
 /// Makes the public paths of a program those of this revision: each changes by a rename, so that a consumer
 /// that opens it finds the old or the new one and never none. Writes nothing when nothing changed.
 pub fn publish(program: &ProgramDir, revision: &RevisionDir) -> io::Result<()> {
-    let maps: Vec<_> =
-        entries(&revision.maps())?.into_iter().filter_map(|path| Some((name(&path)?.to_owned(), path))).collect();
+    let maps: Vec<_> = entries(&revision.maps())?
+        .into_iter()
+        .filter_map(|path| Some((name(&path)?.to_owned(), path)))
+        .collect();
     let mut iters = Vec::new();
     for hook in entries(&revision.hooks())? {
         for instance in entries(&hook)? {
@@ -31,7 +33,9 @@ fn mirror(directory: &Path, pins: &[(String, std::path::PathBuf)]) -> io::Result
     }
     for (name, pin) in pins {
         let public = directory.join(name);
-        if fs::symlink_metadata(&public).is_ok_and(|old| fs::metadata(pin).is_ok_and(|new| old.ino() == new.ino())) {
+        if fs::symlink_metadata(&public)
+            .is_ok_and(|old| fs::metadata(pin).is_ok_and(|new| old.ino() == new.ino()))
+        {
             continue;
         }
         // Escaped names never end in `~`.
@@ -81,7 +85,11 @@ mod tests {
         fs::write(public.join("a~"), "left by a crash").unwrap();
         let replaced = (String::from("a"), pin("c").1);
         mirror(&public, &[replaced]).unwrap();
-        let names: Vec<_> = entries(&public).unwrap().iter().filter_map(|p| name(p).map(str::to_owned)).collect();
+        let names: Vec<_> = entries(&public)
+            .unwrap()
+            .iter()
+            .filter_map(|p| name(p).map(str::to_owned))
+            .collect();
         assert_eq!(names, ["a"]);
         assert_eq!(fs::read_to_string(public.join("a")).unwrap(), "c");
         mirror(&public, &[]).unwrap();

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::programs::{Link, TcAttachType, tc::{SchedClassifierLink, TcHandle}};
+use aya::programs::{
+    Link, TcAttachType,
+    tc::{SchedClassifierLink, TcHandle},
+};
 
 use super::{entries, link, name, program_id};
 use crate::{
@@ -55,7 +58,8 @@ impl Failures {
 
     fn finish(self) -> Result<(), RemoveError> {
         let more = self.more;
-        self.first.map_or(Ok(()), |(path, source)| Err(RemoveError { path, source, more }))
+        self.first
+            .map_or(Ok(()), |(path, source)| Err(RemoveError { path, source, more }))
     }
 }
 
@@ -95,12 +99,22 @@ fn revision_into(program: &ProgramDir, revision: &RevisionDir, failures: &mut Fa
 }
 
 /// Ends one attachment, apart from its own file or directory, which goes with the tree.
-fn detach(program: &ProgramDir, revision: &RevisionDir, program_pin: &Path, instance: &Instance) -> io::Result<()> {
+fn detach(
+    program: &ProgramDir,
+    revision: &RevisionDir,
+    program_pin: &Path,
+    instance: &Instance,
+) -> io::Result<()> {
     match instance {
         // Unpinning detaches; so does the end of the process.
         Instance::Link(_) | Instance::Process(_) => Ok(()),
         Instance::Xdp { .. } => release_xdp(program, revision, program_pin, instance),
-        Instance::TcFilter { ifindex, direction, priority, handle } => {
+        Instance::TcFilter {
+            ifindex,
+            direction,
+            priority,
+            handle,
+        } => {
             let attach_type = match direction {
                 TcDirection::Ingress => TcAttachType::Ingress,
                 TcDirection::Egress => TcAttachType::Egress,
@@ -108,7 +122,8 @@ fn detach(program: &ProgramDir, revision: &RevisionDir, program_pin: &Path, inst
             match interface_name(*ifindex) {
                 Some(interface) => {
                     let handle = TcHandle::from(*handle);
-                    let link = SchedClassifierLink::attached(&interface, attach_type, *priority, handle, None)?;
+                    let link =
+                        SchedClassifierLink::attached(&interface, attach_type, *priority, handle, None)?;
                     ended(link.detach())
                 }
                 None => Ok(()),
@@ -129,13 +144,21 @@ fn ended(result: Result<(), aya::programs::ProgramError>) -> io::Result<()> {
     match result {
         Err(error) => {
             let text = crate::load::error_chain(&error);
-            if text.contains("os error 2)") || text.contains("os error 22)") { Ok(()) } else { Err(io::Error::other(text)) }
+            if text.contains("os error 2)") || text.contains("os error 22)") {
+                Ok(())
+            } else {
+                Err(io::Error::other(text))
+            }
         }
         Ok(()) => Ok(()),
     }
 }
 
-fn detach_from(program_pin: &Path, target: io::Result<std::os::fd::OwnedFd>, attach_type: u32) -> io::Result<()> {
+fn detach_from(
+    program_pin: &Path,
+    target: io::Result<std::os::fd::OwnedFd>,
+    attach_type: u32,
+) -> io::Result<()> {
     let target = match target {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,

@@ -1,12 +1,11 @@
 //! Whether what a complete revision says is attached still is.
 
-use std::{
-    io,
-    os::fd::AsFd,
-    path::Path,
-};
+use std::{io, os::fd::AsFd, path::Path};
 
-use aya::programs::{SchedClassifier, TcAttachType, tc::{SchedClassifierLink, TcHandle}};
+use aya::programs::{
+    SchedClassifier, TcAttachType,
+    tc::{SchedClassifierLink, TcHandle},
+};
 
 use super::{entries, link, name, program_id};
 use crate::{
@@ -40,11 +39,15 @@ pub fn verify(
 ) -> io::Result<Vec<HookState>> {
     let mut hooks = Vec::new();
     for path in entries(&revision.hooks())? {
-        let Some(hook) = name(&path).and_then(unescape) else { continue };
+        let Some(hook) = name(&path).and_then(unescape) else {
+            continue;
+        };
         let (mut detached, mut ends_with_agent, mut instances) = (None, false, 0);
         let program_pin = path.join(PROGRAM);
         for instance_path in entries(&path)? {
-            let Some(instance) = name(&instance_path).and_then(Instance::parse) else { continue };
+            let Some(instance) = name(&instance_path).and_then(Instance::parse) else {
+                continue;
+            };
             instances += 1;
             ends_with_agent |= matches!(instance, Instance::Process(_));
             let state = match &instance {
@@ -59,7 +62,11 @@ pub fn verify(
         if instances == 0 {
             detached = Some("its pins were removed".to_owned());
         }
-        hooks.push(HookState { name: hook, detached, ends_with_agent });
+        hooks.push(HookState {
+            name: hook,
+            detached,
+            ends_with_agent,
+        });
     }
     Ok(hooks)
 }
@@ -72,7 +79,8 @@ fn check(
     instance: &Instance,
     adopt: bool,
 ) -> Result<(), String> {
-    let id = program_id(program_pin).map_err(|error| format!("its program is not pinned any more: {error}"))?;
+    let id =
+        program_id(program_pin).map_err(|error| format!("its program is not pinned any more: {error}"))?;
     let runs = |path: &Path| match link(path) {
         Ok(state) if state.program_id == id => Ok(()),
         Ok(_) => Err("its link runs another program now".to_owned()),
@@ -81,11 +89,20 @@ fn check(
     match instance {
         Instance::Link(_) => runs(path),
         Instance::Xdp { .. } => runs(&program.held().join(instance.to_string())),
-        Instance::TcFilter { ifindex, direction, priority, handle } => {
+        Instance::TcFilter {
+            ifindex,
+            direction,
+            priority,
+            handle,
+        } => {
             let Some(interface) = interface_name(*ifindex) else {
                 return Err(format!("the network interface with index {ifindex} is gone"));
             };
-            if adopt { adopt_filter(program_pin, &interface, *direction, *priority, *handle) } else { Ok(()) }
+            if adopt {
+                adopt_filter(program_pin, &interface, *direction, *priority, *handle)
+            } else {
+                Ok(())
+            }
         }
         Instance::SockMap { map, attach_type } => {
             let pin = revision.map(map).map_err(|error| error.to_string())?;
@@ -123,7 +140,12 @@ fn adopt_filter(
     let mut program = SchedClassifier::from_pin(program_pin).map_err(|error| error.to_string())?;
     let link = SchedClassifierLink::attached(interface, attach_type, priority, TcHandle::from(handle), None)
         .map_err(|error| error.to_string())?;
-    let id = program.attach_to_link(link).map_err(|error| format!("its filter is gone: {error}"))?;
+    let id = program
+        .attach_to_link(link)
+        .map_err(|error| format!("its filter is gone: {error}"))?;
     // Dropping the link would detach the filter.
-    program.take_link(id).map(std::mem::forget).map_err(|error| error.to_string())
+    program
+        .take_link(id)
+        .map(std::mem::forget)
+        .map_err(|error| error.to_string())
 }

@@ -39,10 +39,14 @@ pub async fn fetch(config: &ArtifactConfig, object: &RevisionObject) -> Result<V
     let address = read(names::ARTIFACT_ADDRESS_KEY)?;
     let server_name = read(names::ARTIFACT_SERVER_NAME_KEY)?;
     let (address, server_name) = (address.trim(), server_name.trim());
-    let socket: SocketAddr =
-        address.parse().map_err(|_| unavailable(format!("the operator's address {address:?} is not IP:PORT")))?;
+    let socket: SocketAddr = address
+        .parse()
+        .map_err(|_| unavailable(format!("the operator's address {address:?} is not IP:PORT")))?;
     let token = fs::read_to_string(&config.token_file).map_err(|error| {
-        unavailable(format!("the token {} cannot be read: {error}", config.token_file.display()))
+        unavailable(format!(
+            "the token {} cannot be read: {error}",
+            config.token_file.display()
+        ))
     })?;
     let certificates = Certificate::from_pem_bundle(ca.as_bytes())
         .map_err(|error| unavailable(format!("the published CA is not a certificate: {error}")))?;
@@ -56,23 +60,42 @@ pub async fn fetch(config: &ArtifactConfig, object: &RevisionObject) -> Result<V
         .timeout(TOTAL_TIMEOUT)
         .build()
         .map_err(|error| unavailable(format!("cannot make a client: {error}")))?;
-    let url = format!("https://{server_name}:{}{}{}", socket.port(), names::ARTIFACT_OBJECTS_PATH, object.digest);
+    let url = format!(
+        "https://{server_name}:{}{}{}",
+        socket.port(),
+        names::ARTIFACT_OBJECTS_PATH,
+        object.digest
+    );
     let response = client
         .get(&url)
         .bearer_auth(token.trim())
         .send()
         .await
-        .map_err(|error| unavailable(format!("the operator at {address} does not answer: {}", chain(&error))))?;
+        .map_err(|error| {
+            unavailable(format!(
+                "the operator at {address} does not answer: {}",
+                chain(&error)
+            ))
+        })?;
     let status = response.status();
     let limit = usize::try_from(MAX_OBJECT_BYTES).unwrap_or(usize::MAX);
-    let limit = if status == StatusCode::OK { limit } else { MAX_ERROR_BYTES };
+    let limit = if status == StatusCode::OK {
+        limit
+    } else {
+        MAX_ERROR_BYTES
+    };
     let mut bytes = Vec::new();
     let mut body = response.bytes_stream();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| unavailable(format!("the operator at {address} broke off: {}", chain(&error))))?;
+        let chunk = chunk.map_err(|error| {
+            unavailable(format!("the operator at {address} broke off: {}", chain(&error)))
+        })?;
         if bytes.len() + chunk.len() > limit {
             if status == StatusCode::OK {
-                return Err(unavailable(format!("the operator sends more than {limit} bytes for {}", object.digest)));
+                return Err(unavailable(format!(
+                    "the operator sends more than {limit} bytes for {}",
+                    object.digest
+                )));
             }
             break;
         }
@@ -80,13 +103,19 @@ pub async fn fetch(config: &ArtifactConfig, object: &RevisionObject) -> Result<V
     }
     if status != StatusCode::OK {
         let said = String::from_utf8_lossy(&bytes);
-        return Err(unavailable(format!("the operator at {address} answers {status} for {}: {said}", object.digest)));
+        return Err(unavailable(format!(
+            "the operator at {address} answers {status} for {}: {said}",
+            object.digest
+        )));
     }
     let found = Digest::of(&bytes);
     if found == object.digest {
         Ok(bytes)
     } else {
-        let message = format!("the operator at {address} sent {found} for {}; nothing of it is loaded", object.digest);
+        let message = format!(
+            "the operator at {address} sent {found} for {}; nothing of it is loaded",
+            object.digest
+        );
         Err(Failure::new(NodeReason::DigestMismatch, message))
     }
 }

@@ -22,8 +22,9 @@ pub async fn serve(
     view: channel::Receiver<View>,
     metrics: Arc<Metrics>,
 ) -> Result<impl Future<Output = ()>, ServeError> {
-    let listener =
-        tokio::net::TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })?;
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -42,11 +43,17 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     if seen {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "this node's BpfNode has not been seen yet\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this node's BpfNode has not been seen yet\n",
+        )
     }
 }
 
 async fn text(State(shared): State<Shared>) -> Result<String, StatusCode> {
     let view = shared.view.borrow().clone();
-    shared.metrics.text(&view).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    shared
+        .metrics
+        .text(&view)
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -30,12 +30,35 @@ impl Metrics {
         let mut registry = Registry::with_prefix("bpfleet_agent");
         let (status_writes, status_write_failures) = (Counter::default(), Counter::default());
         let (wanted, running, failed) = (Gauge::default(), Gauge::default(), Gauge::default());
-        registry.register("status_writes", "Writes of this node's BpfNode status", status_writes.clone());
-        registry.register("status_write_failures", "Writes that the API server did not take", status_write_failures.clone());
+        registry.register(
+            "status_writes",
+            "Writes of this node's BpfNode status",
+            status_writes.clone(),
+        );
+        registry.register(
+            "status_write_failures",
+            "Writes that the API server did not take",
+            status_write_failures.clone(),
+        );
         registry.register("programs_wanted", "Programs that shall run here", wanted.clone());
-        registry.register("programs_running", "Programs that run here with every hook attached", running.clone());
-        registry.register("programs_failed", "Programs whose wanted revision failed", failed.clone());
-        Self { registry, status_writes, status_write_failures, wanted, running, failed }
+        registry.register(
+            "programs_running",
+            "Programs that run here with every hook attached",
+            running.clone(),
+        );
+        registry.register(
+            "programs_failed",
+            "Programs whose wanted revision failed",
+            failed.clone(),
+        );
+        Self {
+            registry,
+            status_writes,
+            status_write_failures,
+            wanted,
+            running,
+            failed,
+        }
     }
 
     /// A status was written.

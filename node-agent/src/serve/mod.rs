@@ -11,13 +11,19 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bpfleet_crds::BpfNode;
 use kube::{Api, Client, Config};
-use tokio::{signal::unix::{SignalKind, signal}, sync::watch as channel};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch as channel,
+};
 
 use crate::{
     cache::{Cache, CacheError},
     engine::{self, Settings, View, state::Wanted},
     facts::{self, FactPaths},
-    load::{request::NodePaths, spawn::{Spawner, own_binary}},
+    load::{
+        request::NodePaths,
+        spawn::{Spawner, own_binary},
+    },
     pin_root::{PinRoot, PinRootError},
 };
 
@@ -95,17 +101,35 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
         node: NodePaths {
             pin_root: config.paths.pin_root.clone(),
             kernel_btf: config.paths.kernel_btf.clone(),
-            cgroup_root: config.paths.cgroup_root.clone().or_else(|| facts::cgroup_hierarchies().v2),
+            cgroup_root: config
+                .paths
+                .cgroup_root
+                .clone()
+                .or_else(|| facts::cgroup_hierarchies().v2),
             host_root: config.paths.host_root.clone(),
             perf_links: config.perf_links,
         },
-        spawner: Spawner { binary: own_binary(), timeout: LOAD_TIMEOUT },
+        spawner: Spawner {
+            binary: own_binary(),
+            timeout: LOAD_TIMEOUT,
+        },
         verify_every: VERIFY_EVERY,
         architecture: facts.architecture.clone(),
     };
-    let source = Arc::new(source::ClusterSource::new(client, cache, config.artifacts.clone()));
+    let source = Arc::new(source::ClusterSource::new(
+        client,
+        cache,
+        config.artifacts.clone(),
+    ));
     let engine = engine::run(settings, source, wanted_seen, view);
-    let writer = write::run(nodes, &config.node_name, facts, store.clone(), view_seen.clone(), metrics.clone());
+    let writer = write::run(
+        nodes,
+        &config.node_name,
+        facts,
+        store.clone(),
+        view_seen.clone(),
+        metrics.clone(),
+    );
     let health = health::serve(config.health_listen, store, view_seen, metrics).await?;
     tokio::select! {
         () = engine => tracing::error!("the engine ended"),

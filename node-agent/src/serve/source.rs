@@ -4,11 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use bpfleet_crds::{BpfRevision, BpfRevisionSpec, NodeReason, revision::RevisionObject, strict};
 use futures::{FutureExt, future::BoxFuture};
-use kube::{
-    Api, Client, Resource,
-    api::DynamicObject,
-    core::ApiResource,
-};
+use kube::{Api, Client, Resource, api::DynamicObject, core::ApiResource};
 use serde_json::Value;
 
 use super::artifacts::{ArtifactConfig, fetch};
@@ -31,7 +27,11 @@ impl ClusterSource {
             kind: BpfRevision::kind(&()).into_owned(),
             plural: BpfRevision::plural(&()).into_owned(),
         };
-        Self { revisions: Api::all_with(client, &resource), cache, artifacts }
+        Self {
+            revisions: Api::all_with(client, &resource),
+            cache,
+            artifacts,
+        }
     }
 
     async fn fetch_revision(&self, name: &str) -> Result<Value, Failure> {
@@ -40,7 +40,9 @@ impl ClusterSource {
             Failure::new(NodeReason::ApiUnavailable, message)
         })?;
         let object = found.ok_or_else(|| {
-            let message = format!("BpfRevision {name} does not exist; the operator makes it again when the BpfProgram is there");
+            let message = format!(
+                "BpfRevision {name} does not exist; the operator makes it again when the BpfProgram is there"
+            );
             Failure::new(NodeReason::RevisionNotFound, message)
         })?;
         Ok(object.data.get("spec").cloned().unwrap_or_default())
@@ -101,8 +103,9 @@ fn read(name: &str, value: &Value) -> Result<BpfRevisionSpec, Failure> {
                 env!("CARGO_PKG_VERSION")
             ),
         ),
-        strict::StrictError::Invalid(error) => {
-            Failure::new(NodeReason::InvalidRevision, format!("revision {name} cannot be read: {error}"))
-        }
+        strict::StrictError::Invalid(error) => Failure::new(
+            NodeReason::InvalidRevision,
+            format!("revision {name} cannot be read: {error}"),
+        ),
     })
 }

@@ -45,9 +45,17 @@ pub fn start(
 }
 
 fn take(node: &BpfNode, cache: &Cache, wanted: &channel::Sender<Option<Wanted>>) {
-    let programs: BTreeMap<String, String> =
-        node.spec.programs.iter().map(|program| (program.name.clone(), program.revision.clone())).collect();
-    let next = Wanted { generation: node.metadata.generation, programs, authoritative: true };
+    let programs: BTreeMap<String, String> = node
+        .spec
+        .programs
+        .iter()
+        .map(|program| (program.name.clone(), program.revision.clone()))
+        .collect();
+    let next = Wanted {
+        generation: node.metadata.generation,
+        programs,
+        authoritative: true,
+    };
     let changed = wanted.send_if_modified(|current| {
         let changed = current.as_ref() != Some(&next);
         if changed {

@@ -50,7 +50,13 @@ pub async fn run(
                 break;
             }
             let current = node.status.clone().unwrap_or_default();
-            let next = status(&seen, &facts, env!("CARGO_PKG_VERSION"), &current.conditions, Timestamp::now());
+            let next = status(
+                &seen,
+                &facts,
+                env!("CARGO_PKG_VERSION"),
+                &current.conditions,
+                Timestamp::now(),
+            );
             if same(&next, &current) {
                 break;
             }

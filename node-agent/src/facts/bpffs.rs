@@ -13,7 +13,7 @@ pub fn mounted_at(path: &Path) -> Fact {
     let mut path = path;
     loop {
         match statfs(path) {
-            Ok(info) if i64::from(info.filesystem_type().0) == BPF_FS_MAGIC => return Fact::Yes,
+            Ok(info) if info.filesystem_type().0 == BPF_FS_MAGIC => return Fact::Yes,
             Ok(_) => return Fact::No,
             Err(Errno::ENOENT) => match path.parent() {
                 Some(parent) => path = parent,

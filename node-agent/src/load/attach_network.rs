@@ -203,9 +203,7 @@ pub fn tc_filter(
             ));
         }
     }
-    let seed = u32::try_from(std::process::id())
-        .unwrap_or(1)
-        .wrapping_mul(2_654_435_761);
+    let seed = std::process::id().wrapping_mul(2_654_435_761);
     let mut last = None;
     for attempt in 0..HANDLE_ATTEMPTS {
         let handle = seed.wrapping_add(attempt.wrapping_mul(0x9E37_79B9)) | 1;

@@ -44,7 +44,7 @@ pub fn translate(object: &ObjectInfo, program: &str, log: &str) -> String {
         if line.contains(POISON) {
             match instruction(line).and_then(|index| object.relocation_at(program, index)) {
                 Some(relocation) => {
-                    out.push_str(&line.replace(POISON, &format!("<{}>", relocation.describe_missing())))
+                    out.push_str(&line.replace(POISON, &format!("<{}>", relocation.describe_missing())));
                 }
                 None => out.push_str(&without_poison(line)),
             }

@@ -114,10 +114,7 @@ fn conflicts(planned: &[PlannedHook]) -> Vec<Problem> {
             let message = "two hooks have this name; give each a name of its own".to_owned();
             problems.push(Problem::spec(&hook.name, message));
         }
-        if let Some((other, place)) = earlier
-            .filter_map(|other| exclusive(other, hook).map(|place| (other, place)))
-            .next()
-        {
+        if let Some((other, place)) = earlier.find_map(|other| Some((other, exclusive(other, hook)?))) {
             let message = format!(
                 "hook {} already puts a program {place}, and the kernel runs only one there; remove one of them, \
                  or give them different targets",

@@ -2,23 +2,58 @@
 
 use bpf_object::{Endian, Extern, ExternKind, Map, MapSource, ObjectInfo, Pinning, Program, parse_sec};
 use bpfleet_crds::hook::{
-    BinaryTarget, CgroupTarget, Direction, Hook, HookAlternative, InterfaceTarget, PerfEvent, PerfEventTarget,
-    SockMapTarget, Target, XdpMode,
+    BinaryTarget, CgroupTarget, Direction, Hook, HookAlternative, InterfaceTarget, PerfEvent,
+    PerfEventTarget, SockMapTarget, Target, XdpMode,
 };
 use bpfleet_fit::plan_hooks;
 use proptest::{option, prelude::*, sample::select};
 
 /// Every spelling of a section, right, half right and wrong.
 const SECTIONS: [&str; 40] = [
-    "tp/sched/sched_switch", "tp", "tp/x", "raw_tp/a", "raw_tp", "raw_tp.w/a", "tp_btf/a", "kprobe/f", "kprobe.multi/f*",
-    "ksyscall/nanosleep", "uprobe", "uprobe//bin/x:f", "uprobe/x:f", "uretprobe//bin/x:0x40", "usdt//bin/x:a:b", "fentry/f",
-    "lsm/file_open", "perf_event", "xdp", "xdp.frags", "xdp/devmap", "tc", "tc/ingress", "tcx/egress", "action",
-    "netkit/peer", "cgroup/skb", "cgroup_skb/ingress", "cgroup/connect4", "cgroup/connect_unix", "cgroup/dev", "sockops",
-    "sk_lookup", "sk_msg", "sk_skb", "sk_skb/stream_parser", "iter/task", "iter/bpf_map_elem", "?syscall", "",
+    "tp/sched/sched_switch",
+    "tp",
+    "tp/x",
+    "raw_tp/a",
+    "raw_tp",
+    "raw_tp.w/a",
+    "tp_btf/a",
+    "kprobe/f",
+    "kprobe.multi/f*",
+    "ksyscall/nanosleep",
+    "uprobe",
+    "uprobe//bin/x:f",
+    "uprobe/x:f",
+    "uretprobe//bin/x:0x40",
+    "usdt//bin/x:a:b",
+    "fentry/f",
+    "lsm/file_open",
+    "perf_event",
+    "xdp",
+    "xdp.frags",
+    "xdp/devmap",
+    "tc",
+    "tc/ingress",
+    "tcx/egress",
+    "action",
+    "netkit/peer",
+    "cgroup/skb",
+    "cgroup_skb/ingress",
+    "cgroup/connect4",
+    "cgroup/connect_unix",
+    "cgroup/dev",
+    "sockops",
+    "sk_lookup",
+    "sk_msg",
+    "sk_skb",
+    "sk_skb/stream_parser",
+    "iter/task",
+    "iter/bpf_map_elem",
+    "?syscall",
+    "",
 ];
 
 /// Few names, so that hooks and programs meet, and some that nothing has.
-fn name() -> impl Strategy<Value = String> {
+fn name() -> impl Strategy<Value = String> + Clone {
     prop_oneof![4 => select(vec!["a", "b", "sockets"]).prop_map(str::to_owned), 1 => ".{0,12}"]
 }
 
@@ -53,8 +88,17 @@ fn map() -> impl Strategy<Value = Map> {
 }
 
 fn external() -> impl Strategy<Value = Extern> {
-    let kinds = vec![ExternKind::Kconfig, ExternKind::Ksym, ExternKind::Kfunc, ExternKind::Undefined];
-    (name(), select(kinds)).prop_map(|(name, kind)| Extern { name, kind, weak: false })
+    let kinds = vec![
+        ExternKind::Kconfig,
+        ExternKind::Ksym,
+        ExternKind::Kfunc,
+        ExternKind::Undefined,
+    ];
+    (name(), select(kinds)).prop_map(|(name, kind)| Extern {
+        name,
+        kind,
+        weak: false,
+    })
 }
 
 fn object() -> impl Strategy<Value = ObjectInfo> {
@@ -77,31 +121,69 @@ fn target() -> impl Strategy<Value = Target> {
     let direction = || option::of(select(vec![Direction::Ingress, Direction::Egress]));
     let mode = || option::of(select(vec![XdpMode::Auto, XdpMode::Driver, XdpMode::Generic]));
     let interface = (option::of(name()), option::of(any::<bool>()), direction(), mode()).prop_map(
-        |(name, default_route, direction, xdp_mode)| InterfaceTarget { name, default_route, direction, xdp_mode },
+        |(name, default_route, direction, xdp_mode)| InterfaceTarget {
+            name,
+            default_route,
+            direction,
+            xdp_mode,
+        },
     );
     let binary = ("/?.{0,8}", option::of(name()), option::of(any::<i64>()))
         .prop_map(|(path, symbol, offset)| BinaryTarget { path, symbol, offset });
-    let event = (option::of(any::<i64>()), option::of(any::<i64>())).prop_map(|(sample_frequency, sample_period)| {
-        PerfEventTarget { event: PerfEvent::CpuClock, sample_frequency, sample_period }
-    });
+    let event =
+        (option::of(any::<i64>()), option::of(any::<i64>())).prop_map(|(sample_frequency, sample_period)| {
+            PerfEventTarget {
+                event: PerfEvent::CpuClock,
+                sample_frequency,
+                sample_period,
+            }
+        });
     // Mostly one member, as the API demands; sometimes several, as a file for local mode may have.
     prop_oneof![
-        interface.clone().prop_map(|interface| Target { interface: Some(interface), ..Target::default() }),
-        ".{0,8}".prop_map(|text| Target { tracepoint: Some(text), ..Target::default() }),
-        name().prop_map(|name| Target { raw_tracepoint: Some(name), ..Target::default() }),
-        name().prop_map(|path| Target { cgroup: Some(CgroupTarget { path }), ..Target::default() }),
-        name().prop_map(|map| Target { sock_map: Some(SockMapTarget { map }), ..Target::default() }),
-        binary.clone().prop_map(|binary| Target { binary: Some(binary), ..Target::default() }),
-        event.clone().prop_map(|event| Target { perf_event: Some(event), ..Target::default() }),
-        (option::of(interface), option::of(binary), option::of(event)).prop_map(|(interface, binary, perf_event)| {
-            Target { interface, binary, perf_event, ..Target::default() }
+        interface.clone().prop_map(|interface| Target {
+            interface: Some(interface),
+            ..Target::default()
         }),
+        ".{0,8}".prop_map(|text| Target {
+            tracepoint: Some(text),
+            ..Target::default()
+        }),
+        name().prop_map(|name| Target {
+            raw_tracepoint: Some(name),
+            ..Target::default()
+        }),
+        name().prop_map(|path| Target {
+            cgroup: Some(CgroupTarget { path }),
+            ..Target::default()
+        }),
+        name().prop_map(|map| Target {
+            sock_map: Some(SockMapTarget { map }),
+            ..Target::default()
+        }),
+        binary.clone().prop_map(|binary| Target {
+            binary: Some(binary),
+            ..Target::default()
+        }),
+        event.clone().prop_map(|event| Target {
+            perf_event: Some(event),
+            ..Target::default()
+        }),
+        (option::of(interface), option::of(binary), option::of(event)).prop_map(
+            |(interface, binary, perf_event)| {
+                Target {
+                    interface,
+                    binary,
+                    perf_event,
+                    ..Target::default()
+                }
+            }
+        ),
     ]
 }
 
 fn hook() -> impl Strategy<Value = Hook> {
-    let alternative = (name(), option::of(target()))
-        .prop_map(|(program, target)| HookAlternative { program, target });
+    let alternative =
+        (name(), option::of(target())).prop_map(|(program, target)| HookAlternative { program, target });
     (name(), prop::collection::vec(alternative, 0..3)).prop_map(|(name, any_of)| Hook { name, any_of })
 }
 

@@ -16,11 +16,18 @@ fn eth0() -> InterfaceSelector {
 }
 
 fn tracepoint(category: &str, name: &str) -> Attach {
-    Attach::Tracepoint { category: category.into(), name: name.into() }
+    Attach::Tracepoint {
+        category: category.into(),
+        name: name.into(),
+    }
 }
 
 fn uprobe(path: &str, symbol: Option<&str>, offset: u64) -> Attach {
-    Attach::Uprobe { path: path.into(), symbol: symbol.map(str::to_owned), offset }
+    Attach::Uprobe {
+        path: path.into(),
+        symbol: symbol.map(str::to_owned),
+        offset,
+    }
 }
 
 #[test]
@@ -29,12 +36,37 @@ fn without_hooks_every_program_goes_where_its_sec_says() {
     for (file, expected) in [
         ("tracepoint", vec![tracepoint("sched", "sched_switch")]),
         ("tracepoint_exec", vec![tracepoint("sched", "sched_process_exec")]),
-        ("raw_tp", vec![Attach::RawTracepoint { name: "sys_enter".into() }]),
-        ("tp_btf", vec![Attach::BtfTracepoint { name: "sched_switch".into() }]),
+        (
+            "raw_tp",
+            vec![Attach::RawTracepoint {
+                name: "sys_enter".into(),
+            }],
+        ),
+        (
+            "tp_btf",
+            vec![Attach::BtfTracepoint {
+                name: "sched_switch".into(),
+            }],
+        ),
         ("iter_task", vec![Attach::Iter { kind: "task".into() }]),
         ("sk_lookup", vec![Attach::NetworkNamespace]),
-        ("sk_msg", vec![Attach::SockMap { map: "sockets".into() }]),
-        ("sk_skb", vec![Attach::SockMap { map: "sockets".into() }, Attach::SockMap { map: "sockets".into() }]),
+        (
+            "sk_msg",
+            vec![Attach::SockMap {
+                map: "sockets".into(),
+            }],
+        ),
+        (
+            "sk_skb",
+            vec![
+                Attach::SockMap {
+                    map: "sockets".into(),
+                },
+                Attach::SockMap {
+                    map: "sockets".into(),
+                },
+            ],
+        ),
         ("sockops", root()),
         ("cgroup_dev", root()),
         ("cgroup_sysctl", root()),
@@ -48,7 +80,10 @@ fn without_hooks_every_program_goes_where_its_sec_says() {
         let places: Vec<Attach> = hooks.iter().map(|hook| hook.attach.clone()).collect();
         assert_eq!(places, expected, "{file}");
         for hook in &hooks {
-            assert_eq!(hook.name, hook.program.name, "{file}: a hook without a name has its program's");
+            assert_eq!(
+                hook.name, hook.program.name,
+                "{file}: a hook without a name has its program's"
+            );
         }
     }
 }
@@ -58,8 +93,12 @@ fn a_large_object_gives_one_hook_for_each_program() {
     let object = test_program("many");
     let hooks = planned(&object, None);
     assert_eq!(hooks.len(), 20);
-    assert!(hooks.iter().all(|hook| matches!(&hook.attach, Attach::Tracepoint { name, .. }
-        if hook.program.name == format!("on_{name}"))));
+    assert!(
+        hooks
+            .iter()
+            .all(|hook| matches!(&hook.attach, Attach::Tracepoint { name, .. }
+        if hook.program.name == format!("on_{name}")))
+    );
 }
 
 #[test]
@@ -67,47 +106,139 @@ fn the_examples_can_be_placed() {
     assert_eq!(planned(&example("execcount"), None).len(), 1);
     assert_eq!(planned(&example("runqlat"), None).len(), 3);
     let default_route = json!({"interface": {"defaultRoute": true, "direction": "Egress"}});
-    let hooks = planned(&example("tcx-bytes"), Some(&[hook("count_egress", default_route)]));
-    let expected = Attach::Tcx { interface: InterfaceSelector::DefaultRoute, direction: Direction::Egress };
+    let hooks = planned(
+        &example("tcx-bytes"),
+        Some(&[hook("count_egress", default_route)]),
+    );
+    let expected = Attach::Tcx {
+        interface: InterfaceSelector::DefaultRoute,
+        direction: Direction::Egress,
+    };
     assert_eq!(hooks[0].attach, expected);
 }
 
 #[test]
 fn a_target_of_the_right_kind_overrides_sec() {
-    let sample = PerfEventTarget { event: PerfEvent::CpuClock, sample_frequency: Some(49), sample_period: None };
+    let sample = PerfEventTarget {
+        event: PerfEvent::CpuClock,
+        sample_frequency: Some(49),
+        sample_period: None,
+    };
     let rows: [(&str, Value, Attach); 18] = [
-        ("tp/sched/sched_switch", json!({"tracepoint": "net/net_dev_queue"}), tracepoint("net", "net_dev_queue")),
-        ("tp", json!({"tracepoint": "net/net_dev_queue"}), tracepoint("net", "net_dev_queue")),
-        ("raw_tp/sys_enter", json!({"rawTracepoint": "sys_exit"}), Attach::RawTracepoint { name: "sys_exit".into() }),
-        ("tp_btf", json!({"rawTracepoint": "sys_exit"}), Attach::BtfTracepoint { name: "sys_exit".into() }),
-        ("perf_event", json!({"perfEvent": {"event": "CpuClock", "sampleFrequency": 49}}), Attach::PerfEvent(sample)),
-        ("uprobe", json!({"binary": {"path": "/bin/x", "symbol": "main"}}), uprobe("/bin/x", Some("main"), 0)),
-        ("uretprobe", json!({"binary": {"path": "/bin/x", "offset": 64}}), uprobe("/bin/x", None, 64)),
-        ("uprobe//bin/y:main+8", Value::Null, uprobe("/bin/y", Some("main"), 8)),
+        (
+            "tp/sched/sched_switch",
+            json!({"tracepoint": "net/net_dev_queue"}),
+            tracepoint("net", "net_dev_queue"),
+        ),
+        (
+            "tp",
+            json!({"tracepoint": "net/net_dev_queue"}),
+            tracepoint("net", "net_dev_queue"),
+        ),
+        (
+            "raw_tp/sys_enter",
+            json!({"rawTracepoint": "sys_exit"}),
+            Attach::RawTracepoint {
+                name: "sys_exit".into(),
+            },
+        ),
+        (
+            "tp_btf",
+            json!({"rawTracepoint": "sys_exit"}),
+            Attach::BtfTracepoint {
+                name: "sys_exit".into(),
+            },
+        ),
+        (
+            "perf_event",
+            json!({"perfEvent": {"event": "CpuClock", "sampleFrequency": 49}}),
+            Attach::PerfEvent(sample),
+        ),
+        (
+            "uprobe",
+            json!({"binary": {"path": "/bin/x", "symbol": "main"}}),
+            uprobe("/bin/x", Some("main"), 0),
+        ),
+        (
+            "uretprobe",
+            json!({"binary": {"path": "/bin/x", "offset": 64}}),
+            uprobe("/bin/x", None, 64),
+        ),
+        (
+            "uprobe//bin/y:main+8",
+            Value::Null,
+            uprobe("/bin/y", Some("main"), 8),
+        ),
         ("uprobe//bin/y:0x40", Value::Null, uprobe("/bin/y", None, 0x40)),
-        ("xdp", interface("eth0"), Attach::Xdp { interface: eth0(), mode: XdpMode::Auto }),
+        (
+            "xdp",
+            interface("eth0"),
+            Attach::Xdp {
+                interface: eth0(),
+                mode: XdpMode::Auto,
+            },
+        ),
         (
             "xdp.frags",
             json!({"interface": {"name": "eth0", "xdpMode": "Generic"}}),
-            Attach::Xdp { interface: eth0(), mode: XdpMode::Generic },
+            Attach::Xdp {
+                interface: eth0(),
+                mode: XdpMode::Generic,
+            },
         ),
-        ("tcx/ingress", interface("eth0"), Attach::Tcx { interface: eth0(), direction: Direction::Ingress }),
-        ("tcx/egress", interface("eth0"), Attach::Tcx { interface: eth0(), direction: Direction::Egress }),
-        ("tc/egress", interface("eth0"), Attach::TcFilter { interface: eth0(), direction: Direction::Egress }),
+        (
+            "tcx/ingress",
+            interface("eth0"),
+            Attach::Tcx {
+                interface: eth0(),
+                direction: Direction::Ingress,
+            },
+        ),
+        (
+            "tcx/egress",
+            interface("eth0"),
+            Attach::Tcx {
+                interface: eth0(),
+                direction: Direction::Egress,
+            },
+        ),
+        (
+            "tc/egress",
+            interface("eth0"),
+            Attach::TcFilter {
+                interface: eth0(),
+                direction: Direction::Egress,
+            },
+        ),
         (
             "classifier",
             json!({"interface": {"name": "eth0", "direction": "Ingress"}}),
-            Attach::TcFilter { interface: eth0(), direction: Direction::Ingress },
+            Attach::TcFilter {
+                interface: eth0(),
+                direction: Direction::Ingress,
+            },
         ),
-        ("cgroup/connect4", json!({"cgroup": {"path": "/kubepods.slice"}}), cgroup("/kubepods.slice")),
-        ("cgroup_skb/egress", json!({"cgroup": {"path": "/a"}}), cgroup("/a")),
+        (
+            "cgroup/connect4",
+            json!({"cgroup": {"path": "/kubepods.slice"}}),
+            cgroup("/kubepods.slice"),
+        ),
+        (
+            "cgroup_skb/egress",
+            json!({"cgroup": {"path": "/a"}}),
+            cgroup("/a"),
+        ),
         ("sockops", json!({"cgroup": {"path": "/a"}}), cgroup("/a")),
     ];
     for (section, target, expected) in rows {
         let object = programs(&[("prog", section)]);
         let hooks = planned(&object, Some(&[hook("prog", target.clone())]));
         assert_eq!(hooks.len(), 1);
-        assert_eq!((hooks[0].name.as_str(), &hooks[0].attach), ("h", &expected), "{section} with {target}");
+        assert_eq!(
+            (hooks[0].name.as_str(), &hooks[0].attach),
+            ("h", &expected),
+            "{section} with {target}"
+        );
     }
 }
 
@@ -126,5 +257,8 @@ fn a_program_marked_optional_is_planned_only_when_a_hook_names_it() {
         hooks.iter().map(|hook| hook.program.name.clone()).collect()
     };
     assert_eq!(names(&planned(&object, None)), ["always"]);
-    assert_eq!(names(&planned(&object, Some(&[hook("on_request", Value::Null)]))), ["on_request"]);
+    assert_eq!(
+        names(&planned(&object, Some(&[hook("on_request", Value::Null)]))),
+        ["on_request"]
+    );
 }

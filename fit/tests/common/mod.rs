@@ -16,7 +16,9 @@ pub fn test_program(name: &str) -> ObjectInfo {
 
 /// An object of an example.
 pub fn example(name: &str) -> ObjectInfo {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples")
+        .join(name);
     compile_file(&folder.join(format!("{name}.bpf.c")))
 }
 
@@ -24,8 +26,11 @@ pub fn example(name: &str) -> ObjectInfo {
 pub fn programs(programs: &[(&str, &str)]) -> ObjectInfo {
     let mut source = String::new();
     for (name, section) in programs {
-        writeln!(source, "__attribute__((section(\"{section}\"), used)) int {name}(void *ctx) {{ return 0; }}")
-            .expect("a string can be written");
+        writeln!(
+            source,
+            "__attribute__((section(\"{section}\"), used)) int {name}(void *ctx) {{ return 0; }}"
+        )
+        .expect("a string can be written");
     }
     compile(&source)
 }
@@ -49,7 +54,11 @@ fn compile_file(input: &Path) -> ObjectInfo {
         .arg(&output)
         .output()
         .expect("clang runs (apt-get install clang libbpf-dev linux-libc-dev)");
-    assert!(run.status.success(), "clang: {}", String::from_utf8_lossy(&run.stderr));
+    assert!(
+        run.status.success(),
+        "clang: {}",
+        String::from_utf8_lossy(&run.stderr)
+    );
     let bytes = fs::read(&output).expect("clang wrote an object");
     bpf_object::inspect(&bytes).expect("the object is sound")
 }
@@ -62,7 +71,13 @@ pub fn hook(program: &str, target: Value) -> Hook {
 /// A hook of this name.
 pub fn named(name: &str, program: &str, target: Value) -> Hook {
     let target = serde_json::from_value(target).expect("the target is of the API's shape");
-    Hook { name: name.into(), any_of: vec![HookAlternative { program: program.into(), target }] }
+    Hook {
+        name: name.into(),
+        any_of: vec![HookAlternative {
+            program: program.into(),
+            target,
+        }],
+    }
 }
 
 /// What is planned, which must be possible.
@@ -81,7 +96,9 @@ pub fn problems(object: &ObjectInfo, hooks: Option<&[Hook]>) -> Vec<Problem> {
 /// The one problem, of this kind, whose text has each of these parts: what is wrong, and what to write instead.
 pub fn refused(object: &ObjectInfo, hooks: Option<&[Hook]>, kind: ProblemKind, parts: &[&str]) {
     let problems = problems(object, hooks);
-    let [problem] = problems.as_slice() else { panic!("one problem was expected: {problems:#?}") };
+    let [problem] = problems.as_slice() else {
+        panic!("one problem was expected: {problems:#?}")
+    };
     assert_eq!(problem.kind, kind, "{problem}");
     let text = problem.to_string();
     for part in parts {

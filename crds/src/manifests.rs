@@ -2,6 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -43,7 +44,35 @@ pub fn crds() -> Result<Vec<(&'static str, CustomResourceDefinition)>, ManifestE
 
 /// One CRD as YAML, plain.
 pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, ManifestError> {
-    Ok(serde_norway::to_string(crd)?)
+    to_yaml(crd)
+}
+
+/// YAML that kubectl reads as it is meant: it follows YAML 1.1, in which a bare `Yes` is a boolean.
+pub fn to_yaml<T: Serialize>(value: &T) -> Result<String, ManifestError> {
+    const BOOLEANS: [&str; 8] = ["y", "n", "yes", "no", "on", "off", "true", "false"];
+    let text = serde_norway::to_string(value)?;
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let start = line
+            .rfind("- ")
+            .into_iter()
+            .chain(line.find(": "))
+            .max()
+            .map_or(0, |at| at + 2);
+        let (before, scalar) = line.split_at(start);
+        // Real booleans are written in lower case, and strings that look like them are quoted already.
+        let ambiguous = start > 0
+            && BOOLEANS.contains(&scalar.to_ascii_lowercase().as_str())
+            && scalar != "true"
+            && scalar != "false";
+        if ambiguous {
+            out.push_str(&format!("{before}\"{scalar}\"\n"));
+        } else {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    Ok(out)
 }
 
 /// One CRD as a Helm template: left out with `crds.enabled: false`, and kept when the release is removed,
@@ -117,5 +146,19 @@ fn known_formats(schema: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(known_formats),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_kubectl_takes_for_booleans_are_quoted() {
+        let value = json!({"a": "Yes", "b": ["No", "none", true], "c": "Yes and no", "d": false});
+        assert_eq!(
+            to_yaml(&value).unwrap(),
+            "a: \"Yes\"\nb:\n- \"No\"\n- none\n- true\nc: Yes and no\nd: false\n"
+        );
     }
 }

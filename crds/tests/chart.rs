@@ -1,6 +1,11 @@
 //! The committed RBAC is the chart's, grants what it should and no more, and agrees with the names in code.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends by panicking"
+)]
 
 use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 

@@ -25,7 +25,7 @@ pub fn print(paths: &FactPaths, format: Format) -> Result<(), Box<dyn Error>> {
     let mut out = anstream::stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&facts)?)?,
-        Format::Yaml => write!(out, "{}", serde_norway::to_string(&facts)?)?,
+        Format::Yaml => write!(out, "{}", bpfleet_crds::manifests::to_yaml(&facts)?)?,
         Format::Table => writeln!(out, "{}", table(&facts))?,
     }
     Ok(())

@@ -140,3 +140,11 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
     }
     Ok(())
 }
+
+/// An error of the API server in its own words, without the parts of its answer.
+fn describe(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        other => crate::load::error_chain(other),
+    }
+}

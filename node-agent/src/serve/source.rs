@@ -36,7 +36,10 @@ impl ClusterSource {
 
     async fn fetch_revision(&self, name: &str) -> Result<Value, Failure> {
         let found = self.revisions.get_opt(name).await.map_err(|error| {
-            let message = format!("revision {name} cannot be read from the API server: {error}");
+            let message = format!(
+                "revision {name} cannot be read from the API server: {}",
+                super::describe(&error)
+            );
             Failure::new(NodeReason::ApiUnavailable, message)
         })?;
         let object = found.ok_or_else(|| {

@@ -86,7 +86,11 @@ pub async fn run(
                 Err(kube::Error::Api(error)) if error.code == 404 => break,
                 Err(error) => {
                     metrics.status_failed();
-                    tracing::warn!(%error, "the status cannot be written; trying again in {} s", retry.as_secs_f32());
+                    tracing::warn!(
+                        error = super::describe(&error),
+                        "the status cannot be written; trying again in {} s",
+                        retry.as_secs_f32()
+                    );
                     tokio::time::sleep(retry).await;
                     retry = (retry * 2).min(MAX_RETRY);
                 }

@@ -342,6 +342,11 @@ pub fn cgroup_attach_type(kind: ProgramKind) -> Option<u32> {
         } => 20,
         ProgramKind::CgroupSockopt(SockoptHook::Get) => 21,
         ProgramKind::CgroupSockopt(SockoptHook::Set) => 22,
+        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Getpeername, family: V4 } => 29,
+        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Getpeername, family: V6 } => 30,
+        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Getsockname, family: V4 } => 31,
+        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Getsockname, family: V6 } => 32,
+        ProgramKind::CgroupSock(SockHook::Release) => 34,
         _ => return None,
     })
 }

@@ -73,6 +73,7 @@ impl Spawner {
             UnixStream::pair().map_err(|e| failed("cannot make a socket for the loading process", &e))?;
         let mut child = Command::new(&self.binary)
             .arg(WORKER_COMMAND)
+            .arg(std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -20,7 +20,12 @@ use bpfleet_fit::{Attach, PlannedHook, ProblemKind, plan_hooks};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
-    sys::resource::{Resource, setrlimit},
+    sys::{
+        prctl::set_pdeathsig,
+        resource::{Resource, setrlimit},
+        signal::Signal,
+    },
+    unistd::getppid,
 };
 
 use super::{
@@ -48,6 +53,9 @@ pub fn main() -> ExitCode {
     let _ = setrlimit(Resource::RLIMIT_AS, MAX_ADDRESS_SPACE, MAX_ADDRESS_SPACE);
     // Before 5.11 maps are charged to it; where it may not be raised, the kernel says so when it matters.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX);
+    if let Err(error) = end_with_agent() {
+        return complain("cannot tie the loading process to the agent", &error);
+    }
     let socket = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(fd) => UnixStream::from(fd),
         Err(error) => return complain("cannot use standard input as a socket", &error),
@@ -74,6 +82,18 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain("cannot send the report", &error),
     }
+}
+
+/// Ends this process when the agent's does: the next agent would otherwise meet a loader that it knows nothing
+/// of, at work on the same pins.
+fn end_with_agent() -> io::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    let agent = std::env::args().nth(2).and_then(|pid| pid.parse().ok());
+    // It may have ended before the line above; then no signal comes.
+    if agent.is_some_and(|agent| agent != getppid().as_raw()) {
+        return Err(io::Error::other("the agent has ended"));
+    }
+    Ok(())
 }
 
 fn complain(what: &str, error: &dyn std::error::Error) -> ExitCode {

@@ -131,8 +131,10 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
         shown.update(&mut out, &view)?;
         let failed = view.rows.iter().filter(|row| crate::report::failing(row)).count();
         healthy = failed == 0;
-        // A program that failed at once is worth an exit code rather than a wait, unless others run.
-        let all_failed = view.settled && failed > 0 && failed == view.rows.len();
+        // A program that failed at once is worth an exit code rather than a wait, unless others run, or an earlier
+        // revision of it: a failed change must not end what works.
+        let runs = view.rows.iter().any(|row| row.hooks_attached > 0);
+        let all_failed = view.settled && failed > 0 && failed == view.rows.len() && !runs;
         if all_failed || (config.once && view.settled) {
             break;
         }

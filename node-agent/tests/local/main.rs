@@ -1,0 +1,6 @@
+//! The agent on this machine's kernel, without a cluster: every test has a bpffs of its own, and whatever has
+//! to do with interfaces or cgroups happens in a network namespace or cgroup that the test made. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod kinds;
+mod support;

@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
 /// of, at work on the same pins.
 fn end_with_agent() -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
-    let agent = std::env::args().nth(2).and_then(|pid| pid.parse().ok());
+    let agent = std::env::args().nth(2).and_then(|pid| pid.parse::<i32>().ok());
     // It may have ended before the line above; then no signal comes.
     if agent.is_some_and(|agent| agent != getppid().as_raw()) {
         return Err(io::Error::other("the agent has ended"));

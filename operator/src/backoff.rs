@@ -13,7 +13,9 @@ const FIRST: Duration = Duration::from_secs(1);
 /// [`MAX`], less up to a quarter. What is taken off depends on the key, so that many failures of one
 /// cause do not come back at the same moment, and is the same on every call.
 pub fn delay(key: &str, failures: u32) -> Duration {
-    let whole = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(MAX);
+    let whole = FIRST
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(MAX);
     let mut hasher = DefaultHasher::new();
     (key, failures).hash(&mut hasher);
     let part = (hasher.finish() % 1024) as u32;

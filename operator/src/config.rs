@@ -7,7 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// bpfleet's operator.
 #[derive(Debug, Parser)]
-#[command(name = "bpfleet-operator", version, about = "Distributes eBPF programs to the nodes of a Kubernetes cluster")]
+#[command(
+    name = "bpfleet-operator",
+    version,
+    about = "Distributes eBPF programs to the nodes of a Kubernetes cluster"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -72,7 +76,13 @@ mod tests {
 
     #[test]
     fn only_the_address_to_publish_is_required() {
-        let cli = Cli::try_parse_from(["bpfleet-operator", "serve", "--artifact-advertise", "10.0.0.1:8443"]).unwrap();
+        let cli = Cli::try_parse_from([
+            "bpfleet-operator",
+            "serve",
+            "--artifact-advertise",
+            "10.0.0.1:8443",
+        ])
+        .unwrap();
         let Command::Serve(serve) = cli.command;
         assert_eq!(serve.artifact_advertise.port(), 8443);
         assert!(Cli::try_parse_from(["bpfleet-operator", "serve"]).is_err());

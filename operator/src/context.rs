@@ -147,7 +147,10 @@ impl Context {
     pub fn all_desired(&self) -> BTreeMap<String, Option<Desired>> {
         let names = self.programs.names();
         let decisions = self.decisions();
-        names.into_iter().map(|name| (name.clone(), decisions.get(&name).cloned())).collect()
+        names
+            .into_iter()
+            .map(|name| (name.clone(), decisions.get(&name).cloned()))
+            .collect()
     }
 
     /// Asks for a look at every node.

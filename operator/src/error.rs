@@ -16,7 +16,10 @@ pub struct ApiError {
 impl ApiError {
     /// Names the attempt that failed.
     pub fn new(what: impl Into<String>, source: kube::Error) -> Self {
-        Self { what: what.into(), source: Box::new(source) }
+        Self {
+            what: what.into(),
+            source: Box::new(source),
+        }
     }
 
     /// The HTTP status that the API server answered with, if it answered.
@@ -44,12 +47,20 @@ pub struct Fault {
 impl Fault {
     /// A fault that only a change can heal.
     pub fn permanent(reason: ProgramReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry: false }
+        Self {
+            reason,
+            message: message.into(),
+            retry: false,
+        }
     }
 
     /// A fault that may pass.
     pub fn transient(reason: ProgramReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry: true }
+        Self {
+            reason,
+            message: message.into(),
+            retry: true,
+        }
     }
 }
 

@@ -33,11 +33,18 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     if !health.tls.is_ready() {
         missing.push("there is no certificate for the artifact endpoint yet");
     }
-    if missing.is_empty() { (StatusCode::OK, "ok".to_owned()) } else { (StatusCode::SERVICE_UNAVAILABLE, missing.join("; ")) }
+    if missing.is_empty() {
+        (StatusCode::OK, "ok".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, missing.join("; "))
+    }
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {
-    let kind = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    let kind = [(
+        "content-type",
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    )];
     match health.context.metrics.encode() {
         Ok(text) => (StatusCode::OK, kind, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, kind, error.to_string()),

@@ -25,7 +25,10 @@ pub struct Index<V> {
 
 impl<V> Default for Index<V> {
     fn default() -> Self {
-        Self { entries: RwLock::default(), synced: watch::Sender::new(false) }
+        Self {
+            entries: RwLock::default(),
+            synced: watch::Sender::new(false),
+        }
     }
 }
 
@@ -37,7 +40,9 @@ impl<V: PartialEq> Index<V> {
 
     /// The value of this name, and the resourceVersion of the object as last seen.
     pub fn get_versioned(&self, name: &str) -> Option<(Arc<V>, Option<String>)> {
-        self.read().get(name).map(|entry| (entry.value.clone(), entry.version.clone()))
+        self.read()
+            .get(name)
+            .map(|entry| (entry.value.clone(), entry.version.clone()))
     }
 
     /// All values, in no order.
@@ -68,7 +73,10 @@ impl<V: PartialEq> Index<V> {
         if let Some(entry) = entries.get_mut(name)
             && !is_older(version.as_deref(), entry.version.as_deref())
         {
-            *entry = Entry { version, value: Arc::new(value) };
+            *entry = Entry {
+                version,
+                value: Arc::new(value),
+            };
         }
     }
 
@@ -84,15 +92,30 @@ impl<V: PartialEq> Index<V> {
             }
             let value = Arc::new(value);
             let old = std::mem::replace(&mut entry.value, value.clone());
-            return Change { old: Some(old), new: Some(value) };
+            return Change {
+                old: Some(old),
+                new: Some(value),
+            };
         }
         let value = Arc::new(value);
-        entries.insert(name.to_owned(), Entry { version, value: value.clone() });
-        Change { old: None, new: Some(value) }
+        entries.insert(
+            name.to_owned(),
+            Entry {
+                version,
+                value: value.clone(),
+            },
+        );
+        Change {
+            old: None,
+            new: Some(value),
+        }
     }
 
     fn remove(&self, name: &str) -> Change<V> {
-        Change { old: self.write().remove(name).map(|entry| entry.value), new: None }
+        Change {
+            old: self.write().remove(name).map(|entry| entry.value),
+            new: None,
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Entry<V>>> {
@@ -184,7 +207,9 @@ pub async fn follow<K, V>(
                     changed(&name, &change);
                 }
             }
-            Err(error) => tracing::warn!(kind, error = %crate::error::chain(&error), "watch interrupted; trying again"),
+            Err(error) => {
+                tracing::warn!(kind, error = %crate::error::chain(&error), "watch interrupted; trying again");
+            }
         }
     }
 }
@@ -205,15 +230,28 @@ mod tests {
             generation: Some((version / 10) as i64),
             ..ObjectMeta::default()
         };
-        ConfigMap { metadata, ..ConfigMap::default() }
+        ConfigMap {
+            metadata,
+            ..ConfigMap::default()
+        }
     }
 
     async fn feed(index: &Index<i64>, events: Vec<watcher::Event<ConfigMap>>) -> Vec<String> {
         let log = RefCell::new(Vec::new());
         let stream = futures::stream::iter(events.into_iter().map(Ok));
-        follow(index, stream, "ConfigMap", |object| object.metadata.generation, |name, change| {
-            log.borrow_mut().push(format!("{name}:{:?}>{:?}", change.old.as_deref(), change.new.as_deref()));
-        })
+        follow(
+            index,
+            stream,
+            "ConfigMap",
+            |object| object.metadata.generation,
+            |name, change| {
+                log.borrow_mut().push(format!(
+                    "{name}:{:?}>{:?}",
+                    change.old.as_deref(),
+                    change.new.as_deref()
+                ));
+            },
+        )
         .await;
         log.into_inner()
     }
@@ -223,10 +261,23 @@ mod tests {
         use watcher::Event::{Apply, Init, InitApply, InitDone};
         let index = Index::default();
         assert!(!index.is_synced());
-        let log = feed(&index, vec![Init, InitApply(object("a", 10)), InitApply(object("b", 20)), InitDone]).await;
+        let log = feed(
+            &index,
+            vec![
+                Init,
+                InitApply(object("a", 10)),
+                InitApply(object("b", 20)),
+                InitDone,
+            ],
+        )
+        .await;
         assert_eq!(log, ["a:None>Some(1)", "b:None>Some(2)"]);
         assert!(index.is_synced());
-        let log = feed(&index, vec![Init, InitApply(object("b", 21)), InitDone, Apply(object("b", 30))]).await;
+        let log = feed(
+            &index,
+            vec![Init, InitApply(object("b", 21)), InitDone, Apply(object("b", 30))],
+        )
+        .await;
         assert_eq!(log, ["a:Some(1)>None", "b:Some(2)>Some(3)"]);
     }
 
@@ -235,7 +286,11 @@ mod tests {
         let index = Index::default();
         feed(&index, vec![watcher::Event::Apply(object("a", 10))]).await;
         index.refresh("a", Some("40".to_owned()), 4);
-        assert!(feed(&index, vec![watcher::Event::Apply(object("a", 30))]).await.is_empty());
+        assert!(
+            feed(&index, vec![watcher::Event::Apply(object("a", 30))])
+                .await
+                .is_empty()
+        );
         assert_eq!(index.get("a").as_deref(), Some(&4));
         index.refresh("gone", Some("50".to_owned()), 5);
         assert_eq!(index.get("gone"), None);

@@ -41,7 +41,10 @@ pub enum Step {
 
 /// Decides what to do about a Lease that has not changed for `unchanged`.
 pub fn step(lease: &LeaseSpec, identity: &str, unchanged: Duration) -> Step {
-    let lasts = lease.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let lasts = lease
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map(Duration::from_secs);
     match lease.holder_identity.as_deref() {
         None | Some("") => Step::Acquire,
         Some(holder) if holder == identity => Step::Renew,
@@ -77,7 +80,12 @@ pub struct Election {
 impl Election {
     /// Takes part in the election of the Lease of this name, as `identity`, which no other replica may have.
     pub fn new(api: Api<Lease>, name: &str, identity: String) -> Self {
-        Self { api, name: name.to_owned(), identity, leads: watch::Sender::new(false) }
+        Self {
+            api,
+            name: name.to_owned(),
+            identity,
+            leads: watch::Sender::new(false),
+        }
     }
 
     /// Whether this replica leads.
@@ -95,7 +103,11 @@ impl Election {
         loop {
             ticks.tick().await;
             let started = Instant::now();
-            let limit = if *self.leads.borrow() { REQUEST.min(until.saturating_duration_since(started)) } else { REQUEST };
+            let limit = if *self.leads.borrow() {
+                REQUEST.min(until.saturating_duration_since(started))
+            } else {
+                REQUEST
+            };
             match tokio::time::timeout(limit, self.attempt(&mut seen)).await {
                 Ok(Ok(true)) => {
                     until = started + RENEWED_WITHIN;
@@ -125,7 +137,9 @@ impl Election {
             let spec = lease.spec.get_or_insert_default();
             if spec.holder_identity.as_deref() == Some(&self.identity) {
                 spec.holder_identity = None;
-                self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+                self.api
+                    .replace(&self.name, &PostParams::default(), &lease)
+                    .await?;
             }
             Ok(())
         };
@@ -138,9 +152,15 @@ impl Election {
         let mut lease = match self.api.get_opt(&self.name).await.map_err(api_error)? {
             Some(lease) => lease,
             None => {
-                let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+                let metadata = ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..ObjectMeta::default()
+                };
                 let lease = Lease { metadata, spec: None };
-                self.api.create(&PostParams::default(), &lease).await.map_err(api_error)?
+                self.api
+                    .create(&PostParams::default(), &lease)
+                    .await
+                    .map_err(api_error)?
             }
         };
         let spec = lease.spec.take().unwrap_or_default();
@@ -164,7 +184,9 @@ impl Election {
     }
 
     fn set(&self, leads: bool) {
-        let changed = self.leads.send_if_modified(|known| std::mem::replace(known, leads) != leads);
+        let changed = self
+            .leads
+            .send_if_modified(|known| std::mem::replace(known, leads) != leads);
         if changed {
             tracing::info!(identity = self.identity, leads, "leadership changed");
         }
@@ -178,7 +200,11 @@ mod tests {
     use super::*;
 
     fn lease(holder: Option<&str>, lasts: Option<i32>) -> LeaseSpec {
-        LeaseSpec { holder_identity: holder.map(str::to_owned), lease_duration_seconds: lasts, ..LeaseSpec::default() }
+        LeaseSpec {
+            holder_identity: holder.map(str::to_owned),
+            lease_duration_seconds: lasts,
+            ..LeaseSpec::default()
+        }
     }
 
     #[rstest]
@@ -196,17 +222,26 @@ mod tests {
         #[case] unchanged: u64,
         #[case] expected: Step,
     ) {
-        assert_eq!(step(&lease(holder, lasts), "me", Duration::from_secs(unchanged)), expected);
+        assert_eq!(
+            step(&lease(holder, lasts), "me", Duration::from_secs(unchanged)),
+            expected
+        );
     }
 
     #[test]
     fn taking_over_counts_as_a_transition_and_renewing_does_not() {
         let now = jiff::Timestamp::from_second(1000).unwrap();
         let taken = held(&lease(Some("other"), None), "me", Step::Acquire, now);
-        assert_eq!((taken.lease_transitions, taken.acquire_time.is_some()), (Some(1), true));
+        assert_eq!(
+            (taken.lease_transitions, taken.acquire_time.is_some()),
+            (Some(1), true)
+        );
         let later = jiff::Timestamp::from_second(1002).unwrap();
         let renewed = held(&taken, "me", Step::Renew, later);
-        assert_eq!((renewed.lease_transitions, renewed.acquire_time), (Some(1), taken.acquire_time));
+        assert_eq!(
+            (renewed.lease_transitions, renewed.acquire_time),
+            (Some(1), taken.acquire_time)
+        );
         assert_eq!(renewed.renew_time, Some(MicroTime(later)));
     }
 

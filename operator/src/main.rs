@@ -15,7 +15,9 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Serve(config) } = Cli::parse();
+    let Cli {
+        command: Command::Serve(config),
+    } = Cli::parse();
     log(config.log_format);
     // Two providers may be built in; every TLS connection uses this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -36,15 +38,23 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: Serve) -> Result<(), ServeError> {
-    let mut settings = kube::Config::infer().await.map_err(|error| ServeError::Kubeconfig(Box::new(error)))?;
+    let mut settings = kube::Config::infer()
+        .await
+        .map_err(|error| ServeError::Kubeconfig(Box::new(error)))?;
     // Watches are renewed within five minutes; a request that takes longer than this is lost.
     settings.connect_timeout = Some(std::time::Duration::from_secs(10));
     settings.write_timeout = Some(std::time::Duration::from_secs(30));
     let client = kube::Client::try_from(settings).map_err(|error| ServeError::Client(Box::new(error)))?;
-    let identity = config.identity.clone().or_else(hostname).unwrap_or_else(|| format!("operator-{}", std::process::id()));
+    let identity = config
+        .identity
+        .clone()
+        .or_else(hostname)
+        .unwrap_or_else(|| format!("operator-{}", std::process::id()));
     let (stopping, stop) = watch::channel(false);
     let signals = async move {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
             return;
         };
         tokio::select! {
@@ -69,7 +79,9 @@ fn hostname() -> Option<String> {
 
 fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

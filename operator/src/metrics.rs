@@ -53,10 +53,26 @@ impl Default for Metrics {
             leader: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register("reconciles", "Looks at an object, by what became of them", this.reconciles.clone());
-        registry.register("reconcile_duration_seconds", "How long a look took", this.durations.clone());
-        registry.register("api_writes", "Writes to the API server, by kind of object", this.api_writes.clone());
-        registry.register("artifact_requests", "Requests to the artifact endpoint, by status code", this.artifact_requests.clone());
+        registry.register(
+            "reconciles",
+            "Looks at an object, by what became of them",
+            this.reconciles.clone(),
+        );
+        registry.register(
+            "reconcile_duration_seconds",
+            "How long a look took",
+            this.durations.clone(),
+        );
+        registry.register(
+            "api_writes",
+            "Writes to the API server, by kind of object",
+            this.api_writes.clone(),
+        );
+        registry.register(
+            "artifact_requests",
+            "Requests to the artifact endpoint, by status code",
+            this.artifact_requests.clone(),
+        );
         registry.register("leader", "1 in the replica that leads", this.leader.clone());
         Self { registry, ..this }
     }
@@ -71,12 +87,16 @@ impl Metrics {
             Outcome::Failed => "failed",
             Outcome::Panicked => "panicked",
         };
-        self.reconciles.get_or_create(&ReconcileLabels { kind, outcome }).inc();
+        self.reconciles
+            .get_or_create(&ReconcileLabels { kind, outcome })
+            .inc();
     }
 
     /// Notes how long a look took.
     pub fn took(&self, kind: &'static str, time: Duration) {
-        self.durations.get_or_create(&KindLabels { kind }).observe(time.as_secs_f64());
+        self.durations
+            .get_or_create(&KindLabels { kind })
+            .observe(time.as_secs_f64());
     }
 
     /// Counts a write to the API server.

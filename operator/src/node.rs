@@ -55,7 +55,12 @@ pub fn compose(
     programs: &BTreeMap<String, Option<Desired>>,
 ) -> Vec<NodeProgram> {
     let revision = |name: &str, desired: &Option<Desired>| {
-        let stays = || existing.iter().find(|entry| entry.name == name).map(|entry| entry.revision.clone());
+        let stays = || {
+            existing
+                .iter()
+                .find(|entry| entry.name == name)
+                .map(|entry| entry.revision.clone())
+        };
         match desired {
             None => stays(),
             Some(Desired::Run { revision, selector }) => selector.matches(labels).then(|| revision.clone()),
@@ -67,7 +72,10 @@ pub fn compose(
         }
     };
     let entry = |(name, desired): (&String, &Option<Desired>)| {
-        Some(NodeProgram { name: name.clone(), revision: revision(name, desired)? })
+        Some(NodeProgram {
+            name: name.clone(),
+            revision: revision(name, desired)?,
+        })
     };
     programs.iter().filter_map(entry).collect()
 }
@@ -97,7 +105,9 @@ pub fn decide(
         // The garbage collector removes those that a Node owned.
         return bpf_node
             .filter(|(known, _)| known.owner.is_none() && !known.deleting)
-            .map(|(known, _)| Write::Delete { uid: known.uid.clone() });
+            .map(|(known, _)| Write::Delete {
+                uid: known.uid.clone(),
+            });
     };
     let owner = OwnerReference {
         api_version: "v1".to_owned(),
@@ -112,14 +122,22 @@ pub fn decide(
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         };
-        let spec = BpfNodeSpec { programs: compose(&node.labels, &[], programs) };
-        return Some(Write::Create(Box::new(BpfNode { metadata, spec, status: None })));
+        let spec = BpfNodeSpec {
+            programs: compose(&node.labels, &[], programs),
+        };
+        return Some(Write::Create(Box::new(BpfNode {
+            metadata,
+            spec,
+            status: None,
+        })));
     };
     if known.deleting {
         return None;
     }
     if known.owner.as_ref().is_some_and(|uid| *uid != node.uid) {
-        return Some(Write::Delete { uid: known.uid.clone() });
+        return Some(Write::Delete {
+            uid: known.uid.clone(),
+        });
     }
     let wanted = compose(&node.labels, &known.programs, programs);
     let mut metadata = json!({"resourceVersion": version});
@@ -128,7 +146,9 @@ pub fn decide(
     } else if wanted == known.programs {
         return None;
     }
-    Some(Write::Patch(json!({"metadata": metadata, "spec": {"programs": wanted}})))
+    Some(Write::Patch(
+        json!({"metadata": metadata, "spec": {"programs": wanted}}),
+    ))
 }
 
 #[cfg(test)]
@@ -138,11 +158,17 @@ mod tests {
     use super::*;
 
     fn selector(zone: &str) -> NodeSelector {
-        NodeSelector::new(Some(&serde_json::from_value(json!({"matchLabels": {"zone": zone}})).unwrap())).unwrap()
+        NodeSelector::new(Some(
+            &serde_json::from_value(json!({"matchLabels": {"zone": zone}})).unwrap(),
+        ))
+        .unwrap()
     }
 
     fn run(revision: &str, zone: &str) -> Option<Desired> {
-        Some(Desired::Run { revision: revision.to_owned(), selector: selector(zone) })
+        Some(Desired::Run {
+            revision: revision.to_owned(),
+            selector: selector(zone),
+        })
     }
 
     fn hold(joining: Option<(&str, &str)>) -> Option<Desired> {
@@ -151,7 +177,12 @@ mod tests {
     }
 
     fn entries(list: &[(&str, &str)]) -> Vec<NodeProgram> {
-        list.iter().map(|(name, revision)| NodeProgram { name: (*name).into(), revision: (*revision).into() }).collect()
+        list.iter()
+            .map(|(name, revision)| NodeProgram {
+                name: (*name).into(),
+                revision: (*revision).into(),
+            })
+            .collect()
     }
 
     const OLD: &[(&str, &str)] = &[("p", "p-old")];
@@ -167,7 +198,11 @@ mod tests {
     #[case::held_stays_though_another_was_accepted(OLD, hold(Some(("p-1", "b"))), OLD)]
     #[case::held_and_joining(&[], hold(Some(("p-1", "a"))), &[("p", "p-1")])]
     #[case::held_and_not_selected(&[], hold(Some(("p-1", "b"))), &[])]
-    fn a_node_in_zone_a_gets(#[case] existing: &[(&str, &str)], #[case] desired: Option<Desired>, #[case] expected: &[(&str, &str)]) {
+    fn a_node_in_zone_a_gets(
+        #[case] existing: &[(&str, &str)],
+        #[case] desired: Option<Desired>,
+        #[case] expected: &[(&str, &str)],
+    ) {
         let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
         let programs = BTreeMap::from([("p".to_owned(), desired)]);
         assert_eq!(compose(&labels, &entries(existing), &programs), entries(expected));
@@ -179,28 +214,48 @@ mod tests {
     }
 
     fn node() -> NodeView {
-        NodeView { name: "n".into(), uid: "node-1".into(), ready: true, ..NodeView::default() }
+        NodeView {
+            name: "n".into(),
+            uid: "node-1".into(),
+            ready: true,
+            ..NodeView::default()
+        }
     }
 
     fn bpf_node(owner: Option<&str>, programs: &[(&str, &str)]) -> BpfNodeView {
-        BpfNodeView { name: "n".into(), uid: "b".into(), owner: owner.map(str::to_owned), programs: entries(programs), ..BpfNodeView::default() }
+        BpfNodeView {
+            name: "n".into(),
+            uid: "b".into(),
+            owner: owner.map(str::to_owned),
+            programs: entries(programs),
+            ..BpfNodeView::default()
+        }
     }
 
     #[test]
     fn a_bpf_node_is_made_owned_put_right_or_left_alone() {
         let none = BTreeMap::new();
-        let Some(Write::Create(made)) = decide(Some(&node()), None, &none) else { panic!("not made") };
+        let Some(Write::Create(made)) = decide(Some(&node()), None, &none) else {
+            panic!("not made")
+        };
         assert_eq!(made.metadata.owner_references.unwrap()[0].uid, "node-1");
 
         let right = bpf_node(Some("node-1"), &[]);
         assert_eq!(decide(Some(&node()), Some((&right, Some("7"))), &none), None);
 
         let edited = bpf_node(Some("node-1"), &[("x", "x-1")]);
-        let Some(Write::Patch(patch)) = decide(Some(&node()), Some((&edited, Some("7"))), &none) else { panic!("not put right") };
-        assert_eq!(patch, json!({"metadata": {"resourceVersion": "7"}, "spec": {"programs": []}}));
+        let Some(Write::Patch(patch)) = decide(Some(&node()), Some((&edited, Some("7"))), &none) else {
+            panic!("not put right")
+        };
+        assert_eq!(
+            patch,
+            json!({"metadata": {"resourceVersion": "7"}, "spec": {"programs": []}})
+        );
 
         let orphan = bpf_node(None, &[]);
-        let Some(Write::Patch(patch)) = decide(Some(&node()), Some((&orphan, Some("7"))), &none) else { panic!("not owned") };
+        let Some(Write::Patch(patch)) = decide(Some(&node()), Some((&orphan, Some("7"))), &none) else {
+            panic!("not owned")
+        };
         assert_eq!(patch["metadata"]["ownerReferences"][0]["uid"], "node-1");
     }
 
@@ -208,10 +263,19 @@ mod tests {
     fn one_of_an_earlier_node_of_the_name_or_of_none_is_deleted() {
         let none = BTreeMap::new();
         let earlier = bpf_node(Some("node-0"), &[]);
-        assert_eq!(decide(Some(&node()), Some((&earlier, None)), &none), Some(Write::Delete { uid: "b".into() }));
+        assert_eq!(
+            decide(Some(&node()), Some((&earlier, None)), &none),
+            Some(Write::Delete { uid: "b".into() })
+        );
         assert_eq!(decide(None, Some((&earlier, None)), &none), None);
-        assert_eq!(decide(None, Some((&bpf_node(None, &[]), None)), &none), Some(Write::Delete { uid: "b".into() }));
-        let deleting = BpfNodeView { deleting: true, ..earlier };
+        assert_eq!(
+            decide(None, Some((&bpf_node(None, &[]), None)), &none),
+            Some(Write::Delete { uid: "b".into() })
+        );
+        let deleting = BpfNodeView {
+            deleting: true,
+            ..earlier
+        };
         assert_eq!(decide(Some(&node()), Some((&deleting, None)), &none), None);
     }
 }

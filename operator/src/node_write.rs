@@ -19,21 +19,33 @@ use crate::{
 pub async fn reconcile(context: &Context, name: &str) -> Outcome {
     let node = context.nodes.get(name);
     let known = context.bpf_nodes.get_versioned(name);
-    let seen = known.as_ref().map(|(view, version)| (&**view, version.as_deref()));
-    let Some(write) = decide(node.as_deref(), seen, &context.all_desired()) else { return Outcome::Done };
+    let seen = known
+        .as_ref()
+        .map(|(view, version)| (&**view, version.as_deref()));
+    let Some(write) = decide(node.as_deref(), seen, &context.all_desired()) else {
+        return Outcome::Done;
+    };
     let written = perform(&context.bpf_node_api, name, &write).await;
     context.metrics.api_write("BpfNode");
     match written {
         Ok(Some(bpf_node)) => {
             let version = bpf_node.resource_version();
-            context.bpf_nodes.refresh(name, version, BpfNodeView::new(DeserializeGuard(Ok(bpf_node))));
+            context
+                .bpf_nodes
+                .refresh(name, version, BpfNodeView::new(DeserializeGuard(Ok(bpf_node))));
             Outcome::Done
         }
         // The watch tells when it is gone, and a Node of its name then gets a new one.
         Ok(None) => Outcome::Done,
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() || status.is_already_exists() => {
+        Err(kube::Error::Api(status))
+            if status.is_not_found() || status.is_conflict() || status.is_already_exists() =>
+        {
             // Decided on an old version; the watch brings the new one, and this look again.
-            tracing::debug!(node = name, reason = status.reason, "the BpfNode changed meanwhile");
+            tracing::debug!(
+                node = name,
+                reason = status.reason,
+                "the BpfNode changed meanwhile"
+            );
             Outcome::Failed
         }
         Err(error) => {
@@ -46,10 +58,24 @@ pub async fn reconcile(context: &Context, name: &str) -> Outcome {
 async fn perform(api: &Api<BpfNode>, name: &str, write: &Write) -> Result<Option<BpfNode>, kube::Error> {
     match write {
         Write::Create(bpf_node) => api.create(&PostParams::default(), bpf_node).await.map(Some),
-        Write::Patch(patch) => api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(Some),
+        Write::Patch(patch) => api
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map(Some),
         Write::Delete { uid } => {
-            let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: None });
-            api.delete(name, &DeleteParams { preconditions, ..DeleteParams::default() }).await.map(|_| None)
+            let preconditions = Some(Preconditions {
+                uid: Some(uid.clone()),
+                resource_version: None,
+            });
+            api.delete(
+                name,
+                &DeleteParams {
+                    preconditions,
+                    ..DeleteParams::default()
+                },
+            )
+            .await
+            .map(|_| None)
         }
     }
 }

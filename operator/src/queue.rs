@@ -43,7 +43,11 @@ impl State {
 
     /// The first key that is due and not being worked on; otherwise the time when there may be one.
     fn take(&mut self, now: Instant) -> Result<String, Option<Instant>> {
-        let next = self.by_time.iter().find(|(_, key)| !self.running.contains(key)).cloned();
+        let next = self
+            .by_time
+            .iter()
+            .find(|(_, key)| !self.running.contains(key))
+            .cloned();
         match next {
             Some((at, key)) if at <= now => {
                 self.by_time.remove(&(at, key.clone()));
@@ -129,8 +133,12 @@ impl Drop for Running<'_> {
 
 /// Works on keys as they fall due, on at most `limit` at once, until the future is dropped.
 /// A panic in the work is one key's failure.
-pub async fn work<F, Fut>(queue: &std::sync::Arc<Queue>, limit: usize, reconcile: F, seen: impl Fn(&str, Outcome))
-where
+pub async fn work<F, Fut>(
+    queue: &std::sync::Arc<Queue>,
+    limit: usize,
+    reconcile: F,
+    seen: impl Fn(&str, Outcome),
+) where
     F: Fn(String) -> Fut,
     Fut: Future<Output = Outcome> + Send + 'static,
 {
@@ -202,7 +210,11 @@ mod tests {
         queue.add("a");
         assert_eq!(queue.next().await, "a");
         queue.add("a");
-        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), queue.next())
+                .await
+                .is_err()
+        );
         queue.add("b");
         assert_eq!(queue.next().await, "b");
         queue.done("a");
@@ -227,7 +239,12 @@ mod tests {
         let _ = tokio::time::timeout(Duration::from_millis(2500), worked).await;
         let seen = seen.into_inner().unwrap();
         assert_eq!(seen.iter().filter(|(key, _)| key == "good").count(), 1);
-        assert!(seen.iter().filter(|(key, outcome)| key == "bad" && *outcome == Outcome::Panicked).count() >= 2);
+        assert!(
+            seen.iter()
+                .filter(|(key, outcome)| key == "bad" && *outcome == Outcome::Panicked)
+                .count()
+                >= 2
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -235,7 +252,11 @@ mod tests {
         let queue = Arc::new(Queue::default());
         queue.add("a");
         let endless = work(&queue, 1, |_| std::future::pending::<Outcome>(), |_, _| ());
-        assert!(tokio::time::timeout(Duration::from_secs(1), endless).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), endless)
+                .await
+                .is_err()
+        );
         // The task is aborted when its set is dropped; it ends at the next turn of the runtime.
         queue.add("a");
         assert_eq!(queue.next().await, "a");

@@ -21,7 +21,9 @@ impl NodeSelector {
     /// # Errors
     /// A text that says what is wrong and what to write instead.
     pub fn new(selector: Option<&LabelSelector>) -> Result<Self, String> {
-        let Some(selector) = selector else { return Ok(Self(Selector::default())) };
+        let Some(selector) = selector else {
+            return Ok(Self(Selector::default()));
+        };
         for (key, value) in selector.match_labels.iter().flatten() {
             check_key(key, "matchLabels")?;
             check_value(value, key)?;
@@ -33,10 +35,14 @@ impl NodeSelector {
             values.iter().try_for_each(|value| check_value(value, key))?;
             match operator {
                 "In" | "NotIn" if values.is_empty() => {
-                    return Err(format!("nodeSelector.matchExpressions: {key} {operator} needs at least one value"));
+                    return Err(format!(
+                        "nodeSelector.matchExpressions: {key} {operator} needs at least one value"
+                    ));
                 }
                 "Exists" | "DoesNotExist" if !values.is_empty() => {
-                    return Err(format!("nodeSelector.matchExpressions: {key} {operator} takes no values; use In or NotIn"));
+                    return Err(format!(
+                        "nodeSelector.matchExpressions: {key} {operator} takes no values; use In or NotIn"
+                    ));
                 }
                 "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
                 other => {
@@ -46,7 +52,9 @@ impl NodeSelector {
                 }
             }
         }
-        Selector::try_from(selector.clone()).map(Self).map_err(|error| format!("nodeSelector: {error}"))
+        Selector::try_from(selector.clone())
+            .map(Self)
+            .map_err(|error| format!("nodeSelector: {error}"))
     }
 
     /// Whether a node with these labels is selected.
@@ -56,16 +64,22 @@ impl NodeSelector {
 }
 
 fn check_key(key: &str, place: &str) -> Result<(), String> {
-    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let (prefix, name) = key
+        .rsplit_once('/')
+        .map_or((None, key), |(prefix, name)| (Some(prefix), name));
     let prefix_ok = prefix.is_none_or(|prefix| {
         !prefix.is_empty()
             && prefix.len() <= 253
-            && prefix.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.'))
+            && prefix
+                .bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.'))
     });
     if prefix_ok && !name.is_empty() && is_word(name) {
         Ok(())
     } else {
-        Err(format!("nodeSelector.{place}: {key:?} cannot be a label's key; no node carries it"))
+        Err(format!(
+            "nodeSelector.{place}: {key:?} cannot be a label's key; no node carries it"
+        ))
     }
 }
 
@@ -73,7 +87,9 @@ fn check_value(value: &str, key: &str) -> Result<(), String> {
     if value.is_empty() || is_word(value) {
         Ok(())
     } else {
-        Err(format!("nodeSelector: {value:?} cannot be the value of label {key}; no node carries it"))
+        Err(format!(
+            "nodeSelector: {value:?} cannot be the value of label {key}; no node carries it"
+        ))
     }
 }
 
@@ -84,7 +100,9 @@ fn is_word(text: &str) -> bool {
     bytes.len() <= 63
         && edge(bytes.first())
         && edge(bytes.last())
-        && bytes.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
+        && bytes
+            .iter()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
 }
 
 #[cfg(test)]

@@ -49,7 +49,9 @@ pub enum ServeError {
     #[error("cannot find the API server: {0}; set KUBECONFIG, or run in a pod with a service account")]
     Client(#[source] Box<kube::Error>),
     /// No way to find the configuration of the way to the API server.
-    #[error("cannot read the way to the API server: {0}; set KUBECONFIG, or run in a pod with a service account")]
+    #[error(
+        "cannot read the way to the API server: {0}; set KUBECONFIG, or run in a pod with a service account"
+    )]
     Kubeconfig(#[source] Box<kube::config::InferConfigError>),
     /// A flag's value cannot be used.
     #[error("{what}: {source}")]
@@ -73,25 +75,49 @@ fn io_error(what: String) -> impl FnOnce(io::Error) -> ServeError {
 ///
 /// # Errors
 /// It cannot start.
-pub async fn serve(config: Serve, client: Client, identity: String, mut stop: watch::Receiver<bool>) -> Result<(), ServeError> {
+pub async fn serve(
+    config: Serve,
+    client: Client,
+    identity: String,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
     let namespace = config.namespace.as_str();
-    let cache = Cache::new(config.cache_dir.clone())
-        .map_err(io_error(format!("cannot use --cache-dir {}", config.cache_dir.clone().unwrap_or_default().display())))?;
+    let cache = Cache::new(config.cache_dir.clone()).map_err(io_error(format!(
+        "cannot use --cache-dir {}",
+        config.cache_dir.clone().unwrap_or_default().display()
+    )))?;
     let registry = Registry::new(config.insecure_registries.clone())?;
     let revisions = Arc::new(Index::default());
     let metrics = Arc::new(Metrics::default());
     let store = Arc::new(Store::new(&client, namespace, registry, cache, revisions.clone()));
     let events = Events::new(client.clone(), identity.clone());
-    let context = Arc::new(Context::new(&client, config.namespace.clone(), store.clone(), revisions.clone(), events, metrics.clone()));
+    let context = Arc::new(Context::new(
+        &client,
+        config.namespace.clone(),
+        store.clone(),
+        revisions.clone(),
+        events,
+        metrics.clone(),
+    ));
     let tls = Arc::new(Tls::new(namespace));
-    let election = Election::new(Api::namespaced(client.clone(), namespace), OPERATOR_LEASE, identity);
+    let election = Election::new(
+        Api::namespaced(client.clone(), namespace),
+        OPERATOR_LEASE,
+        identity,
+    );
 
     let artifacts = TcpListener::bind(config.artifact_listen)
         .await
-        .map_err(io_error(format!("cannot listen at --artifact-listen {}", config.artifact_listen)))?;
+        .map_err(io_error(format!(
+            "cannot listen at --artifact-listen {}",
+            config.artifact_listen
+        )))?;
     let health_listener = TcpListener::bind(config.health_listen)
         .await
-        .map_err(io_error(format!("cannot listen at --health-listen {}", config.health_listen)))?;
+        .map_err(io_error(format!(
+            "cannot listen at --health-listen {}",
+            config.health_listen
+        )))?;
     let shared = Arc::new(Shared {
         store,
         authenticator: Authenticator::new(client.clone(), namespace),
@@ -99,7 +125,10 @@ pub async fn serve(config: Serve, client: Client, identity: String, mut stop: wa
         revisions,
         metrics,
     });
-    let health = health::router(Health { context: context.clone(), tls: tls.clone() });
+    let health = health::router(Health {
+        context: context.clone(),
+        tls: tls.clone(),
+    });
     let endpoint = endpoint::serve(artifacts, tls.clone(), shared, stop.clone());
     let health = axum::serve(health_listener, health).into_future();
 
@@ -121,7 +150,10 @@ pub async fn serve(config: Serve, client: Client, identity: String, mut stop: wa
 async fn release(election: &Election) -> Result<(), ServeError> {
     let released = tokio::time::timeout(Duration::from_secs(5), election.release()).await;
     if let Ok(Err(error)) = released {
-        tracing::warn!(error = chain(&error), "the Lease was not given back; another replica takes over when it runs out");
+        tracing::warn!(
+            error = chain(&error),
+            "the Lease was not given back; another replica takes over when it runs out"
+        );
     }
     Ok(())
 }
@@ -176,7 +208,13 @@ async fn look_at_node(context: Arc<Context>, name: String) -> queue::Outcome {
 }
 
 /// Keeps the certificate, and in the replica that leads its publication, as they should be.
-async fn certificate(tls: &Tls, client: &Client, config: &Serve, context: &Context, leads: watch::Receiver<bool>) {
+async fn certificate(
+    tls: &Tls,
+    client: &Client,
+    config: &Serve,
+    context: &Context,
+    leads: watch::Receiver<bool>,
+) {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &config.namespace);
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &config.namespace);
     let mut leads_changed = leads.clone();

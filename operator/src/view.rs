@@ -27,9 +27,15 @@ impl ProgramView {
         match object.0 {
             Ok(mut program) => {
                 strip(&mut program.metadata);
-                Self { name: program.name_any(), object: Ok(program) }
+                Self {
+                    name: program.name_any(),
+                    object: Ok(program),
+                }
             }
-            Err(invalid) => Self { name: invalid.metadata.name.unwrap_or_default(), object: Err(invalid.error) },
+            Err(invalid) => Self {
+                name: invalid.metadata.name.unwrap_or_default(),
+                object: Err(invalid.error),
+            },
         }
     }
 }
@@ -55,10 +61,22 @@ impl NodeView {
         let uid = node.uid()?;
         let status = node.status.unwrap_or_default();
         let labels = node.metadata.labels.unwrap_or_default();
-        let os = labels.get(OS).cloned().or_else(|| status.node_info.map(|info| info.operating_system));
-        let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+        let os = labels
+            .get(OS)
+            .cloned()
+            .or_else(|| status.node_info.map(|info| info.operating_system));
+        let ready = status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.type_ == "Ready" && c.status == "True");
         let deleted = node.metadata.deletion_timestamp.is_some();
-        (os.as_deref() == Some("linux") && !deleted).then_some(Self { name, uid, labels, ready })
+        (os.as_deref() == Some("linux") && !deleted).then_some(Self {
+            name,
+            uid,
+            labels,
+            ready,
+        })
     }
 }
 
@@ -76,8 +94,15 @@ impl AgentView {
     pub fn new(pod: Pod) -> Option<Self> {
         let node = pod.spec.and_then(|spec| spec.node_name)?;
         let status = pod.status.unwrap_or_default();
-        let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-        Some(Self { node, live: ready && pod.metadata.deletion_timestamp.is_none() })
+        let ready = status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.type_ == "Ready" && c.status == "True");
+        Some(Self {
+            node,
+            live: ready && pod.metadata.deletion_timestamp.is_none(),
+        })
     }
 }
 
@@ -115,7 +140,11 @@ impl BpfNodeView {
         let (metadata, spec, status) = match object.0 {
             Ok(node) => (node.metadata, node.spec, node.status.unwrap_or_default()),
             Err(invalid) => {
-                tracing::warn!(name = invalid.metadata.name, error = invalid.error, "BpfNode cannot be read");
+                tracing::warn!(
+                    name = invalid.metadata.name,
+                    error = invalid.error,
+                    "BpfNode cannot be read"
+                );
                 (invalid.metadata, Default::default(), Default::default())
             }
         };
@@ -123,7 +152,12 @@ impl BpfNodeView {
         Self {
             name: metadata.name.unwrap_or_default(),
             uid: metadata.uid.unwrap_or_default(),
-            owner: metadata.owner_references.iter().flatten().find(|o| o.kind == "Node").map(|o| o.uid.clone()),
+            owner: metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .find(|o| o.kind == "Node")
+                .map(|o| o.uid.clone()),
             deleting: metadata.deletion_timestamp.is_some(),
             generation: metadata.generation.unwrap_or_default(),
             observed_generation: status.observed_generation.unwrap_or_default(),
@@ -147,13 +181,22 @@ impl BpfNodeView {
 
     /// The revision of a program that it shall run.
     pub fn wanted(&self, program: &str) -> Option<&str> {
-        self.programs.iter().find(|entry| entry.name == program).map(|entry| entry.revision.as_str())
+        self.programs
+            .iter()
+            .find(|entry| entry.name == program)
+            .map(|entry| entry.revision.as_str())
     }
 
     /// Every revision that it shall run, runs or tries to run.
     pub fn revisions(&self) -> impl Iterator<Item = &str> {
-        let rows = self.rows.iter().flat_map(|row| [row.revision.as_deref(), row.failing_revision.as_deref()]);
-        self.programs.iter().map(|entry| entry.revision.as_str()).chain(rows.flatten())
+        let rows = self
+            .rows
+            .iter()
+            .flat_map(|row| [row.revision.as_deref(), row.failing_revision.as_deref()]);
+        self.programs
+            .iter()
+            .map(|entry| entry.revision.as_str())
+            .chain(rows.flatten())
     }
 }
 
@@ -164,8 +207,17 @@ fn slim(row: ProgramStatus) -> ProgramStatus {
         let text = format!("hook {}: {}: {}", hook.name, hook.reason, hook.message);
         Some(conditions::truncate(&text, MAX_MESSAGE_BYTES).to_owned())
     });
-    let reason = row.reason.or_else(|| row.failed_hooks.first().map(|hook| hook.reason.clone()));
-    ProgramStatus { message, reason, log_tail: None, failed_hooks: Vec::new(), variant: None, ..row }
+    let reason = row
+        .reason
+        .or_else(|| row.failed_hooks.first().map(|hook| hook.reason.clone()));
+    ProgramStatus {
+        message,
+        reason,
+        log_tail: None,
+        failed_hooks: Vec::new(),
+        variant: None,
+        ..row
+    }
 }
 
 /// A BpfRevision, or why it cannot be read.
@@ -183,15 +235,24 @@ impl RevisionView {
         match object.0 {
             Ok(mut revision) => {
                 strip(&mut revision.metadata);
-                Self { name: revision.name_any(), object: Ok(revision) }
+                Self {
+                    name: revision.name_any(),
+                    object: Ok(revision),
+                }
             }
-            Err(invalid) => Self { name: invalid.metadata.name.unwrap_or_default(), object: Err(invalid.error) },
+            Err(invalid) => Self {
+                name: invalid.metadata.name.unwrap_or_default(),
+                object: Err(invalid.error),
+            },
         }
     }
 
     /// The object, if it can be read and stays.
     pub fn live(&self) -> Option<&BpfRevision> {
-        self.object.as_ref().ok().filter(|revision| revision.metadata.deletion_timestamp.is_none())
+        self.object
+            .as_ref()
+            .ok()
+            .filter(|revision| revision.metadata.deletion_timestamp.is_none())
     }
 }
 
@@ -216,7 +277,12 @@ impl ConfigMapView {
             metadata.uid.as_deref().unwrap_or_default(),
             metadata.resource_version.as_deref().unwrap_or_default()
         );
-        let owners = metadata.owner_references.into_iter().flatten().map(|owner| owner.uid).collect();
+        let owners = metadata
+            .owner_references
+            .into_iter()
+            .flatten()
+            .map(|owner| owner.uid)
+            .collect();
         Some(Self { version, owners })
     }
 }
@@ -245,9 +311,16 @@ mod tests {
 
     #[test]
     fn only_linux_nodes_are_seen() {
-        assert!(node(json!({"kubernetes.io/os": "linux"}), "", "True").unwrap().ready);
+        assert!(
+            node(json!({"kubernetes.io/os": "linux"}), "", "True")
+                .unwrap()
+                .ready
+        );
         assert!(!node(json!({}), "linux", "Unknown").unwrap().ready);
-        assert_eq!(node(json!({"kubernetes.io/os": "windows"}), "linux", "True"), None);
+        assert_eq!(
+            node(json!({"kubernetes.io/os": "windows"}), "linux", "True"),
+            None
+        );
         assert_eq!(node(json!({}), "", "True"), None);
     }
 
@@ -267,6 +340,10 @@ mod tests {
         let object = json!({"apiVersion": "bpfleet.io/v1alpha1", "kind": "BpfProgram", "metadata": {"name": "odd"}, "spec": {"variants": 7}});
         let view = ProgramView::new(serde_json::from_value(object).unwrap());
         assert_eq!(view.name, "odd");
-        assert!(view.object.unwrap_err().contains("invalid type"));
+        let error = view.object.unwrap_err();
+        assert!(
+            error.contains("variants") || error.contains("sequence"),
+            "{error}"
+        );
     }
 }

@@ -35,14 +35,16 @@ pub async fn run(context: &Arc<Context>, client: &Client) {
     let watches: [futures::future::BoxFuture<'_, ()>; 6] = [
         Box::pin(follow(
             &context.programs,
-            watcher::watcher(Api::<DeserializeGuard<BpfProgram>>::all(client.clone()), all()).default_backoff(),
+            watcher::watcher(Api::<DeserializeGuard<BpfProgram>>::all(client.clone()), all())
+                .default_backoff(),
             "BpfProgram",
             |object| Some(ProgramView::new(object)),
             |name, _| context.program_queue.add(name),
         )),
         Box::pin(follow(
             &context.revisions,
-            watcher::watcher(Api::<DeserializeGuard<BpfRevision>>::all(client.clone()), all()).default_backoff(),
+            watcher::watcher(Api::<DeserializeGuard<BpfRevision>>::all(client.clone()), all())
+                .default_backoff(),
             "BpfRevision",
             |object| Some(RevisionView::new(object)),
             |_, change| revision_changed(context, change),
@@ -66,14 +68,22 @@ pub async fn run(context: &Arc<Context>, client: &Client) {
         )),
         Box::pin(follow(
             &context.agents,
-            watcher::watcher(Api::<Pod>::namespaced(client.clone(), namespace), all().labels(&agents)).default_backoff(),
+            watcher::watcher(
+                Api::<Pod>::namespaced(client.clone(), namespace),
+                all().labels(&agents),
+            )
+            .default_backoff(),
             "Pod",
             AgentView::new,
             |_, _| context.look_at_all_programs(TOGETHER),
         )),
         Box::pin(follow(
             &context.config_maps,
-            watcher::watcher(Api::<PartialObjectMeta<ConfigMap>>::namespaced(client.clone(), namespace), all()).default_backoff(),
+            watcher::watcher(
+                Api::<PartialObjectMeta<ConfigMap>>::namespaced(client.clone(), namespace),
+                all(),
+            )
+            .default_backoff(),
             "ConfigMap",
             ConfigMapView::new,
             |name, _| config_map_changed(context, name),
@@ -97,7 +107,14 @@ fn bpf_node_changed(context: &Context, name: &str, change: &Change<BpfNodeView>)
         return;
     };
     // Facts and generations concern every program, a row only its own.
-    let facts = |view: &BpfNodeView| (view.architecture.clone(), view.kernel.clone(), view.btf, view.is_current());
+    let facts = |view: &BpfNodeView| {
+        (
+            view.architecture.clone(),
+            view.kernel.clone(),
+            view.btf,
+            view.is_current(),
+        )
+    };
     if facts(old) != facts(new) {
         context.look_at_all_programs(TOGETHER);
         return;
@@ -121,9 +138,15 @@ fn config_map_changed(context: &Context, name: &str) {
     let is_copy = name.starts_with(bpfleet_crds::names::OBJECT_CONFIG_MAP_PREFIX);
     for view in context.programs.list() {
         let Ok(program) = &view.object else { continue };
-        let mut places = program.spec.variants.iter().filter_map(|variant| variant.object.config_map.as_ref());
+        let mut places = program
+            .spec
+            .variants
+            .iter()
+            .filter_map(|variant| variant.object.config_map.as_ref());
         if is_copy || places.any(|place| place.name == name) {
-            context.program_queue.add_after(&view.name, if is_copy { TOGETHER } else { Duration::ZERO });
+            context
+                .program_queue
+                .add_after(&view.name, if is_copy { TOGETHER } else { Duration::ZERO });
         }
     }
 }

@@ -72,14 +72,22 @@ impl Authenticator {
         let token = bearer(authorization)?;
         let key: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let now = Instant::now();
-        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key, now) {
+        if let Some(known) = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key, now)
+        {
             return known;
         }
         let spec = TokenReviewSpec {
             token: Some(token.to_owned()),
             audiences: Some(vec![ARTIFACT_AUDIENCE.to_owned()]),
         };
-        let review = TokenReview { spec, ..TokenReview::default() };
+        let review = TokenReview {
+            spec,
+            ..TokenReview::default()
+        };
         let params = PostParams::default();
         let asked = tokio::time::timeout(TIMEOUT, self.api.create(&params, &review)).await;
         let review = match asked {
@@ -92,23 +100,35 @@ impl Authenticator {
             Ok(_) => believed(expiry(token), jiff::Timestamp::now().as_second()),
             Err(_) => REFUSED,
         };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).put(key, now, believed, outcome.clone());
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(key, now, believed, outcome.clone());
         outcome
     }
 }
 
 fn bearer(authorization: Option<&str>) -> Result<&str, Refused> {
     let unauthenticated = |text: &str| Refused::Unauthenticated(text.to_owned());
-    let header = authorization.ok_or_else(|| unauthenticated("send the agent's token: Authorization: Bearer …"))?;
+    let header =
+        authorization.ok_or_else(|| unauthenticated("send the agent's token: Authorization: Bearer …"))?;
     match header.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(token.trim()),
-        _ => Err(unauthenticated("the Authorization header is not of the form: Bearer …")),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(token.trim())
+        }
+        _ => Err(unauthenticated(
+            "the Authorization header is not of the form: Bearer …",
+        )),
     }
 }
 
 /// What the API server's answer means.
 fn judge(status: &TokenReviewStatus, user: &str) -> Result<Caller, Refused> {
-    let audience = status.audiences.iter().flatten().any(|audience| audience == ARTIFACT_AUDIENCE);
+    let audience = status
+        .audiences
+        .iter()
+        .flatten()
+        .any(|audience| audience == ARTIFACT_AUDIENCE);
     if status.authenticated != Some(true) || !audience {
         // The API server's own text may show parts of the token.
         let message = format!("the token is not valid for audience {ARTIFACT_AUDIENCE}, or no longer");
@@ -117,12 +137,20 @@ fn judge(status: &TokenReviewStatus, user: &str) -> Result<Caller, Refused> {
     let info = status.user.clone().unwrap_or_default();
     let name = info.username.unwrap_or_default();
     if name != user {
-        return Err(Refused::Forbidden(format!("{name} may not fetch objects; only {user} may")));
+        return Err(Refused::Forbidden(format!(
+            "{name} may not fetch objects; only {user} may"
+        )));
     }
-    let node = info.extra.unwrap_or_default().remove(NODE_NAME).and_then(|mut names| names.pop());
+    let node = info
+        .extra
+        .unwrap_or_default()
+        .remove(NODE_NAME)
+        .and_then(|mut names| names.pop());
     match node {
         Some(node) => Ok(Caller { node }),
-        None => Err(Refused::Forbidden("the token is not bound to a pod on a node; use a projected token".to_owned())),
+        None => Err(Refused::Forbidden(
+            "the token is not bound to a pod on a node; use a projected token".to_owned(),
+        )),
     }
 }
 
@@ -133,7 +161,9 @@ fn expiry(token: &str) -> Option<i64> {
         exp: i64,
     }
     let payload = token.split('.').nth(1)?;
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(payload.trim_end_matches('='))
+        .ok()?;
     Some(serde_json::from_slice::<Claims>(&bytes).ok()?.exp)
 }
 
@@ -150,7 +180,10 @@ struct Cache {
 
 impl Cache {
     fn get(&self, key: [u8; 32], now: Instant) -> Option<Result<Caller, Refused>> {
-        self.known.get(&key).filter(|(until, _)| now < *until).map(|(_, outcome)| outcome.clone())
+        self.known
+            .get(&key)
+            .filter(|(until, _)| now < *until)
+            .map(|(_, outcome)| outcome.clone())
     }
 
     fn put(&mut self, key: [u8; 32], now: Instant, time: Duration, outcome: Result<Caller, Refused>) {
@@ -184,8 +217,16 @@ mod tests {
 
     #[test]
     fn an_agent_bound_to_a_node_is_let_in() {
-        let caller = judge(&status(true, ARTIFACT_AUDIENCE, USER, json!({NODE_NAME: ["n1"]})), USER);
-        assert_eq!(caller, Ok(Caller { node: "n1".to_owned() }));
+        let caller = judge(
+            &status(true, ARTIFACT_AUDIENCE, USER, json!({NODE_NAME: ["n1"]})),
+            USER,
+        );
+        assert_eq!(
+            caller,
+            Ok(Caller {
+                node: "n1".to_owned()
+            })
+        );
     }
 
     #[rstest]
@@ -195,7 +236,11 @@ mod tests {
     #[case::not_bound_to_a_node(status(true, ARTIFACT_AUDIENCE, USER, json!({})), false)]
     fn others_are_refused(#[case] status: TokenReviewStatus, #[case] unauthenticated: bool) {
         let refused = judge(&status, USER).unwrap_err();
-        assert_eq!(matches!(refused, Refused::Unauthenticated(_)), unauthenticated, "{refused}");
+        assert_eq!(
+            matches!(refused, Refused::Unauthenticated(_)),
+            unauthenticated,
+            "{refused}"
+        );
     }
 
     #[rstest]
@@ -212,7 +257,10 @@ mod tests {
     #[case::ends_sooner(Some(1000 + 7), 7)]
     #[case::over(Some(999), 0)]
     #[case::unknown(None, 0)]
-    fn an_answer_is_believed_for_a_minute_at_most_and_never_beyond_the_tokens_end(#[case] expiry: Option<i64>, #[case] seconds: u64) {
+    fn an_answer_is_believed_for_a_minute_at_most_and_never_beyond_the_tokens_end(
+        #[case] expiry: Option<i64>,
+        #[case] seconds: u64,
+    ) {
         assert_eq!(believed(expiry, 1000), Duration::from_secs(seconds));
     }
 
@@ -230,7 +278,10 @@ mod tests {
         let now = Instant::now();
         let caller = Ok(Caller { node: "n".to_owned() });
         cache.put([1; 32], now, Duration::from_secs(7), caller.clone());
-        assert_eq!(cache.get([1; 32], now + Duration::from_secs(6)), Some(caller.clone()));
+        assert_eq!(
+            cache.get([1; 32], now + Duration::from_secs(6)),
+            Some(caller.clone())
+        );
         assert_eq!(cache.get([1; 32], now + Duration::from_secs(7)), None);
         for index in 0..u32::try_from(MAX_REMEMBERED).unwrap() + 10 {
             let mut key = [0; 32];
@@ -238,7 +289,12 @@ mod tests {
             cache.put(key, now, Duration::from_secs(60), caller.clone());
         }
         assert_eq!(cache.known.len(), MAX_REMEMBERED);
-        cache.put([2; 32], now + Duration::from_secs(61), Duration::from_secs(60), caller);
+        cache.put(
+            [2; 32],
+            now + Duration::from_secs(61),
+            Duration::from_secs(60),
+            caller,
+        );
         assert_eq!(cache.known.len(), 1);
     }
 }

@@ -39,8 +39,14 @@ impl Memory {
             return;
         }
         while self.bytes.saturating_add(size) > limit {
-            let oldest = self.objects.iter().min_by_key(|(_, (used, _))| *used).map(|(digest, _)| *digest);
-            let Some((_, dropped)) = oldest.and_then(|digest| self.objects.remove(&digest)) else { break };
+            let oldest = self
+                .objects
+                .iter()
+                .min_by_key(|(_, (used, _))| *used)
+                .map(|(digest, _)| *digest);
+            let Some((_, dropped)) = oldest.and_then(|digest| self.objects.remove(&digest)) else {
+                break;
+            };
             self.bytes = self.bytes.saturating_sub(dropped.len() as u64);
         }
         self.bytes += size;
@@ -64,12 +70,20 @@ impl Cache {
         if let Some(directory) = &directory {
             std::fs::create_dir_all(directory)?;
         }
-        Ok(Self { memory: Mutex::default(), directory })
+        Ok(Self {
+            memory: Mutex::default(),
+            directory,
+        })
     }
 
     /// The object, if it is at hand.
     pub async fn get(&self, digest: Digest) -> Option<Bytes> {
-        if let Some(bytes) = self.memory.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
+        if let Some(bytes) = self
+            .memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(digest)
+        {
             return Some(bytes);
         }
         let path = self.directory.as_ref()?.join(digest.hex());
@@ -89,7 +103,9 @@ impl Cache {
     /// Keeps an object. Its digest must have been checked.
     pub async fn put(&self, digest: Digest, bytes: Bytes) {
         self.remember(digest, bytes.clone());
-        let Some(directory) = self.directory.clone() else { return };
+        let Some(directory) = self.directory.clone() else {
+            return;
+        };
         let written = tokio::task::spawn_blocking(move || {
             let path = directory.join(digest.hex());
             if path.exists() {
@@ -106,7 +122,10 @@ impl Cache {
     }
 
     fn remember(&self, digest: Digest, bytes: Bytes) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).put(digest, bytes, MAX_MEMORY_BYTES);
+        self.memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(digest, bytes, MAX_MEMORY_BYTES);
     }
 }
 
@@ -117,7 +136,11 @@ fn read(path: &Path, digest: Digest) -> io::Result<Option<Bytes>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let bytes = if length > MAX_OBJECT_BYTES { Vec::new() } else { std::fs::read(path)? };
+    let bytes = if length > MAX_OBJECT_BYTES {
+        Vec::new()
+    } else {
+        std::fs::read(path)?
+    };
     if Digest::of(&bytes) != digest {
         std::fs::remove_file(path)?;
         return Ok(None);
@@ -132,7 +155,11 @@ fn shrink(directory: &Path, limit: u64) -> io::Result<()> {
         let entry = entry?;
         let metadata = entry.metadata()?;
         if metadata.is_file() {
-            files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), entry.path()));
+            files.push((
+                metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                metadata.len(),
+                entry.path(),
+            ));
         }
     }
     files.sort();
@@ -176,7 +203,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("objects");
         let (digest, bytes) = object(7, 100);
-        Cache::new(Some(path.clone())).unwrap().put(digest, bytes.clone()).await;
+        Cache::new(Some(path.clone()))
+            .unwrap()
+            .put(digest, bytes.clone())
+            .await;
         let again = || Cache::new(Some(path.clone())).unwrap();
         assert_eq!(again().get(digest).await, Some(bytes));
         std::fs::write(path.join(digest.hex()), b"altered").unwrap();

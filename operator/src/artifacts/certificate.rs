@@ -7,8 +7,8 @@ use bpfleet_crds::names::ARTIFACT_CA_KEY;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
 };
 use time::OffsetDateTime;
 use x509_parser::{pem::Pem, prelude::X509Certificate};
@@ -52,7 +52,9 @@ pub struct Material {
 
 impl std::fmt::Debug for Material {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Material").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("Material")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +63,9 @@ impl Material {
     pub fn from_secret(data: &BTreeMap<String, ByteString>) -> Option<Self> {
         let text = |key: &str| {
             let bytes = &data.get(key)?.0;
-            (bytes.len() <= MAX_PEM_BYTES).then(|| String::from_utf8(bytes.clone()).ok()).flatten()
+            (bytes.len() <= MAX_PEM_BYTES)
+                .then(|| String::from_utf8(bytes.clone()).ok())
+                .flatten()
         };
         Some(Self {
             ca_bundle: text(ARTIFACT_CA_KEY)?,
@@ -73,10 +77,20 @@ impl Material {
 
     /// As it is in the Secret.
     pub fn to_secret(&self) -> BTreeMap<String, ByteString> {
-        let Self { ca_bundle, ca_key, certificate, key } = self;
-        [(ARTIFACT_CA_KEY, ca_bundle), (CA_PRIVATE_KEY, ca_key), (CERTIFICATE, certificate), (PRIVATE_KEY, key)]
-            .map(|(name, text)| (name.to_owned(), ByteString(text.clone().into_bytes())))
-            .into()
+        let Self {
+            ca_bundle,
+            ca_key,
+            certificate,
+            key,
+        } = self;
+        [
+            (ARTIFACT_CA_KEY, ca_bundle),
+            (CA_PRIVATE_KEY, ca_key),
+            (CERTIFICATE, certificate),
+            (PRIVATE_KEY, key),
+        ]
+        .map(|(name, text)| (name.to_owned(), ByteString(text.clone().into_bytes())))
+        .into()
     }
 }
 
@@ -85,12 +99,17 @@ impl Material {
 ///
 /// # Errors
 /// It cannot be made.
-pub fn renew(known: Option<&Material>, server_name: &str, now: Timestamp) -> Result<Option<Material>, CertificateError> {
+pub fn renew(
+    known: Option<&Material>,
+    server_name: &str,
+    now: Timestamp,
+) -> Result<Option<Material>, CertificateError> {
     let ca = known.and_then(|known| {
         let key = KeyPair::from_pem(&known.ca_key).ok()?;
         let first = certificates(&known.ca_bundle).into_iter().next()?;
         let fits = inspect(&first, now, |certificate| {
-            certificate.is_ca() && certificate.public_key().subject_public_key.data.as_ref() == key.public_key_raw()
+            certificate.is_ca()
+                && certificate.public_key().subject_public_key.data.as_ref() == key.public_key_raw()
         });
         fits.then_some((known, key))
     });
@@ -105,8 +124,14 @@ pub fn renew(known: Option<&Material>, server_name: &str, now: Timestamp) -> Res
             let key = KeyPair::generate()?;
             let mut bundle = ca_params(now)?.self_signed(&key)?.pem();
             // Replicas still serve certificates of the CA before.
-            let before = known.map(|known| certificates(&known.ca_bundle)).unwrap_or_default();
-            for old in before.iter().take(MAX_CAS - 1).filter(|old| parse(old).is_some_and(|c| expires(&c) > now.as_second())) {
+            let before = known
+                .map(|known| certificates(&known.ca_bundle))
+                .unwrap_or_default();
+            for old in before
+                .iter()
+                .take(MAX_CAS - 1)
+                .filter(|old| parse(old).is_some_and(|c| expires(&c) > now.as_second()))
+            {
                 bundle.push_str(&to_pem(old));
             }
             (bundle, key)
@@ -116,15 +141,28 @@ pub fn renew(known: Option<&Material>, server_name: &str, now: Timestamp) -> Res
     let (ca_private, private) = (ca_key.serialize_pem(), key.serialize_pem());
     let issuer = Issuer::from_ca_cert_pem(&ca_bundle, ca_key)?;
     let certificate = server_params(server_name, now)?.signed_by(&key, &issuer)?.pem();
-    Ok(Some(Material { ca_bundle, ca_key: ca_private, certificate, key: private }))
+    Ok(Some(Material {
+        ca_bundle,
+        ca_key: ca_private,
+        certificate,
+        key: private,
+    }))
 }
 
 /// Whether the endpoint's certificate is good for some time yet.
 fn is_served(known: &Material, ca_key: &KeyPair, server_name: &str, now: Timestamp) -> bool {
-    let Ok(key) = KeyPair::from_pem(&known.key) else { return false };
-    let Some(first) = certificates(&known.certificate).into_iter().next() else { return false };
-    let Some(ca) = certificates(&known.ca_bundle).into_iter().next() else { return false };
-    let Some(ca) = parse(&ca).map(|ca| ca.subject().as_raw().to_vec()) else { return false };
+    let Ok(key) = KeyPair::from_pem(&known.key) else {
+        return false;
+    };
+    let Some(first) = certificates(&known.certificate).into_iter().next() else {
+        return false;
+    };
+    let Some(ca) = certificates(&known.ca_bundle).into_iter().next() else {
+        return false;
+    };
+    let Some(ca) = parse(&ca).map(|ca| ca.subject().as_raw().to_vec()) else {
+        return false;
+    };
     inspect(&first, now, |certificate| {
         let named = certificate.subject_alternative_name().ok().flatten().is_some_and(|names| {
             let is_it = |name: &x509_parser::extensions::GeneralName<'_>| {
@@ -139,7 +177,9 @@ fn is_served(known: &Material, ca_key: &KeyPair, server_name: &str, now: Timesta
 
 fn certificates(pem: &str) -> Vec<Pem> {
     let all = Pem::iter_from_buffer(pem.as_bytes()).map_while(Result::ok);
-    all.filter(|pem| pem.label == "CERTIFICATE").take(MAX_CAS).collect()
+    all.filter(|pem| pem.label == "CERTIFICATE")
+        .take(MAX_CAS)
+        .collect()
 }
 
 fn parse(pem: &Pem) -> Option<X509Certificate<'_>> {
@@ -149,8 +189,15 @@ fn parse(pem: &Pem) -> Option<X509Certificate<'_>> {
 fn to_pem(pem: &Pem) -> String {
     use base64::{Engine as _, prelude::BASE64_STANDARD};
     let encoded = BASE64_STANDARD.encode(&pem.contents);
-    let lines: Vec<&str> = encoded.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    let lines: Vec<&str> = encoded
+        .as_bytes()
+        .chunks(64)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    )
 }
 
 fn expires(certificate: &X509Certificate<'_>) -> i64 {
@@ -159,7 +206,10 @@ fn expires(certificate: &X509Certificate<'_>) -> i64 {
 
 fn inspect(pem: &Pem, now: Timestamp, fits: impl Fn(&X509Certificate<'_>) -> bool) -> bool {
     parse(pem).is_some_and(|certificate| {
-        let (from, to) = (certificate.validity().not_before.timestamp(), expires(&certificate));
+        let (from, to) = (
+            certificate.validity().not_before.timestamp(),
+            expires(&certificate),
+        );
         let renewal = to.saturating_sub(to.saturating_sub(from) / 3);
         (from..renewal).contains(&now.as_second()) && fits(&certificate)
     })
@@ -179,7 +229,11 @@ fn params(now: Timestamp, valid: Duration, name: &str) -> Result<CertificatePara
 
 fn ca_params(now: Timestamp) -> Result<CertificateParams, CertificateError> {
     // The time tells two CAs apart that a bundle holds at once.
-    let mut params = params(now, CA_VALID, &format!("bpfleet artifacts CA {}", now.as_second()))?;
+    let mut params = params(
+        now,
+        CA_VALID,
+        &format!("bpfleet artifacts CA {}", now.as_second()),
+    )?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
@@ -216,7 +270,10 @@ mod tests {
             assert_eq!(renew(Some(&first), NAME, day(days)).unwrap(), None, "day {days}");
         }
         let second = renew(Some(&first), NAME, day(61)).unwrap().expect("renewed");
-        assert_eq!((&second.ca_bundle, &second.ca_key), (&first.ca_bundle, &first.ca_key));
+        assert_eq!(
+            (&second.ca_bundle, &second.ca_key),
+            (&first.ca_bundle, &first.ca_key)
+        );
         assert_ne!(second.certificate, first.certificate);
         assert_eq!(renew(Some(&second), NAME, day(61 + 59)).unwrap(), None);
     }
@@ -224,13 +281,25 @@ mod tests {
     #[test]
     fn a_new_ca_is_bundled_with_the_one_before() {
         let first = made();
-        let second = renew(Some(&first), NAME, day(3650 * 2 / 3 + 2)).unwrap().expect("renewed");
+        let second = renew(Some(&first), NAME, day(3650 * 2 / 3 + 2))
+            .unwrap()
+            .expect("renewed");
         assert_ne!(second.ca_key, first.ca_key);
         assert_eq!(certificates(&second.ca_bundle).len(), 2);
-        assert!(second.ca_bundle.ends_with(&to_pem(&certificates(&first.ca_bundle)[0])));
+        assert!(
+            second
+                .ca_bundle
+                .ends_with(&to_pem(&certificates(&first.ca_bundle)[0]))
+        );
         // Once it has run out, it goes.
-        let third = renew(Some(&second), NAME, day(3650 * 2)).unwrap().expect("renewed");
-        assert!(!certificates(&third.ca_bundle).iter().any(|pem| pem.contents == certificates(&first.ca_bundle)[0].contents));
+        let third = renew(Some(&second), NAME, day(3650 * 2))
+            .unwrap()
+            .expect("renewed");
+        assert!(
+            !certificates(&third.ca_bundle)
+                .iter()
+                .any(|pem| pem.contents == certificates(&first.ca_bundle)[0].contents)
+        );
     }
 
     #[test]
@@ -239,17 +308,49 @@ mod tests {
         let other = made();
         let cases = [
             ("another name", Material { ..good.clone() }, "other.test.svc"),
-            ("a key of another", Material { key: other.key.clone(), ..good.clone() }, NAME),
-            ("a CA key of another", Material { ca_key: other.ca_key.clone(), ..good.clone() }, NAME),
-            ("no certificate", Material { certificate: "x".to_owned(), ..good.clone() }, NAME),
-            ("no CA", Material { ca_bundle: String::new(), ..good.clone() }, NAME),
+            (
+                "a key of another",
+                Material {
+                    key: other.key.clone(),
+                    ..good.clone()
+                },
+                NAME,
+            ),
+            (
+                "a CA key of another",
+                Material {
+                    ca_key: other.ca_key.clone(),
+                    ..good.clone()
+                },
+                NAME,
+            ),
+            (
+                "no certificate",
+                Material {
+                    certificate: "x".to_owned(),
+                    ..good.clone()
+                },
+                NAME,
+            ),
+            (
+                "no CA",
+                Material {
+                    ca_bundle: String::new(),
+                    ..good.clone()
+                },
+                NAME,
+            ),
         ];
         for (what, material, name) in cases {
             let renewed = renew(Some(&material), name, day(1)).unwrap();
             let renewed = renewed.unwrap_or_else(|| panic!("{what}: kept"));
             assert_eq!(renew(Some(&renewed), name, day(1)).unwrap(), None, "{what}");
         }
-        assert_eq!(renew(Some(&good), NAME, day(-1)).unwrap().map(|_| ()), Some(()), "not valid yet");
+        assert_eq!(
+            renew(Some(&good), NAME, day(-1)).unwrap().map(|_| ()),
+            Some(()),
+            "not valid yet"
+        );
     }
 
     #[test]

@@ -67,7 +67,9 @@ impl IntoResponse for Refusal {
         let kind = [(header::CONTENT_TYPE, "application/json")];
         let mut response = (code, kind, json!({"message": message}).to_string()).into_response();
         if code == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -82,30 +84,52 @@ pub fn router(shared: Arc<Shared>) -> Router {
     };
     Router::new()
         .route(&format!("{ARTIFACT_OBJECTS_PATH}{{digest}}"), get(object))
-        .fallback(async || Refusal(StatusCode::NOT_FOUND, format!("there is nothing but {ARTIFACT_OBJECTS_PATH}sha256:…")))
-        .method_not_allowed_fallback(async || Refusal(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD".to_owned()))
+        .fallback(async || {
+            Refusal(
+                StatusCode::NOT_FOUND,
+                format!("there is nothing but {ARTIFACT_OBJECTS_PATH}sha256:…"),
+            )
+        })
+        .method_not_allowed_fallback(async || {
+            Refusal(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD".to_owned())
+        })
         .layer(axum::middleware::map_response(count))
         .with_state(shared)
 }
 
-async fn object(State(shared): State<Arc<Shared>>, Path(digest): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
+async fn object(
+    State(shared): State<Arc<Shared>>,
+    Path(digest): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer(&shared, &digest, &headers)).await;
     answer.unwrap_or_else(|_| {
-        Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "the object's source does not answer; try again".to_owned()))
+        Err(Refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the object's source does not answer; try again".to_owned(),
+        ))
     })
 }
 
 async fn answer(shared: &Shared, digest: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let caller = shared.authenticator.check(authorization).await.map_err(|refused| {
-        let code = match refused {
-            Refused::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Refused::Forbidden(_) => StatusCode::FORBIDDEN,
-            Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Refusal(code, refused.to_string())
-    })?;
-    let digest: Digest = digest.parse().map_err(|error| Refusal(StatusCode::NOT_FOUND, format!("{error}")))?;
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let caller = shared
+        .authenticator
+        .check(authorization)
+        .await
+        .map_err(|refused| {
+            let code = match refused {
+                Refused::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+                Refused::Forbidden(_) => StatusCode::FORBIDDEN,
+                Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            Refusal(code, refused.to_string())
+        })?;
+    let digest: Digest = digest
+        .parse()
+        .map_err(|error| Refusal(StatusCode::NOT_FOUND, format!("{error}")))?;
     may_have(shared, &caller, digest).await?;
     let bytes = shared.store.get(digest).await.map_err(|error| match error {
         StoreError::Unknown(_) => Refusal(StatusCode::NOT_FOUND, error.to_string()),
@@ -122,15 +146,30 @@ async fn answer(shared: &Shared, digest: &str, headers: &HeaderMap) -> Result<Re
 /// A node gets only objects of revisions that it shall run or runs.
 async fn may_have(shared: &Shared, caller: &Caller, digest: Digest) -> Result<(), Refusal> {
     if !shared.store.knows(digest) {
-        return Err(Refusal(StatusCode::NOT_FOUND, format!("no BpfRevision names {digest}")));
+        return Err(Refusal(
+            StatusCode::NOT_FOUND,
+            format!("no BpfRevision names {digest}"),
+        ));
     }
     let found = shared.bpf_nodes.get_opt(&caller.node).await;
-    let found = found.map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("cannot read BpfNode {}: {}", caller.node, chain(&error))))?;
+    let found = found.map_err(|error| {
+        Refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("cannot read BpfNode {}: {}", caller.node, chain(&error)),
+        )
+    })?;
     let bpf_node = found.map(BpfNodeView::new).unwrap_or_default();
     let names = |revision: &str| {
         let view = shared.revisions.get(revision);
-        let variants = view.as_ref().and_then(|view| view.live()).map(|live| live.spec.variants.as_slice());
-        variants.into_iter().flatten().flat_map(|variant| &variant.objects).any(|object| object.digest == digest)
+        let variants = view
+            .as_ref()
+            .and_then(|view| view.live())
+            .map(|live| live.spec.variants.as_slice());
+        variants
+            .into_iter()
+            .flatten()
+            .flat_map(|variant| &variant.objects)
+            .any(|object| object.digest == digest)
     };
     if bpf_node.revisions().any(names) {
         Ok(())
@@ -141,8 +180,15 @@ async fn may_have(shared: &Shared, caller: &Caller, digest: Digest) -> Result<()
 }
 
 /// Serves until `stop` turns true, then finishes what is under way.
-pub async fn serve(listener: TcpListener, tls: Arc<Tls>, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
-    let mut config = rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(tls);
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<Tls>,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_cert_resolver(tls);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let router = router(shared);
@@ -162,7 +208,9 @@ pub async fn serve(listener: TcpListener, tls: Arc<Tls>, shared: Arc<Shared>, mu
             (Ok((stream, _)), Ok(place)) => {
                 let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
                 connections.spawn(async move {
-                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, acceptor, router, stop)).await;
+                    let _ =
+                        tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, acceptor, router, stop))
+                            .await;
                     drop(place);
                 });
             }
@@ -178,7 +226,12 @@ pub async fn serve(listener: TcpListener, tls: Arc<Tls>, shared: Arc<Shared>, mu
     let _ = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let stream = match tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {

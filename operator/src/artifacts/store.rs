@@ -48,7 +48,13 @@ pub struct Store {
 
 impl Store {
     /// A store that reads from one namespace.
-    pub fn new(client: &Client, namespace: &str, registry: Registry, cache: Cache, revisions: Arc<Index<RevisionView>>) -> Self {
+    pub fn new(
+        client: &Client,
+        namespace: &str,
+        registry: Registry,
+        cache: Cache,
+        revisions: Arc<Index<RevisionView>>,
+    ) -> Self {
         Self {
             cache,
             revisions,
@@ -102,7 +108,11 @@ impl Store {
                 Err(failure) => failures.push(failure),
             }
         }
-        let detail = if failures.is_empty() { "it names no source".to_owned() } else { failures.join("; ") };
+        let detail = if failures.is_empty() {
+            "it names no source".to_owned()
+        } else {
+            failures.join("; ")
+        };
         Err(StoreError::Unavailable { digest, detail })
     }
 
@@ -115,12 +125,19 @@ impl Store {
     ///
     /// # Errors
     /// The secret is missing or is none, or the API server cannot be reached.
-    pub async fn credentials(&self, secret: Option<&str>, reference: &Reference) -> Result<Option<Credentials>, Fault> {
+    pub async fn credentials(
+        &self,
+        secret: Option<&str>,
+        reference: &Reference,
+    ) -> Result<Option<Credentials>, Fault> {
         use bpfleet_crds::ProgramReason::{ApiUnavailable, InvalidPullSecret};
         let Some(name) = secret else { return Ok(None) };
         let found = self.secrets.get_opt(name).await;
         let found = found.map_err(|error| {
-            Fault::transient(ApiUnavailable, chain(&ApiError::new(format!("read Secret {name}"), error)))
+            Fault::transient(
+                ApiUnavailable,
+                chain(&ApiError::new(format!("read Secret {name}"), error)),
+            )
         })?;
         let secret = found.ok_or_else(|| {
             let message = format!(
@@ -135,7 +152,12 @@ impl Store {
         let mut sources = Vec::new();
         for view in self.revisions.list() {
             let Some(revision) = view.live() else { continue };
-            let named = revision.spec.variants.iter().flat_map(|variant| &variant.objects).any(|o| o.digest == digest);
+            let named = revision
+                .spec
+                .variants
+                .iter()
+                .flat_map(|variant| &variant.objects)
+                .any(|o| o.digest == digest);
             if !named {
                 continue;
             }
@@ -143,7 +165,12 @@ impl Store {
             sources.extend(listed.filter(|source| source.digest == digest).cloned());
             // The copy has a name that can be known without its revision's status.
             let copy = config_map::copy_source(digest);
-            let copy = RevisionSource { digest, config_map: Some(copy), copied_from: None, image: None };
+            let copy = RevisionSource {
+                digest,
+                config_map: Some(copy),
+                copied_from: None,
+                image: None,
+            };
             sources.push(copy);
         }
         // The copy in the API first, then registries.
@@ -155,14 +182,20 @@ impl Store {
     /// The bytes from one source; none if the source is gone.
     async fn fetch(&self, source: &RevisionSource) -> Result<Option<Bytes>, String> {
         let bytes = if let Some(place) = &source.config_map {
-            let Some(map) = config_map::read(&self.config_maps, &place.name).await.map_err(|error| chain(&error))? else {
+            let Some(map) = config_map::read(&self.config_maps, &place.name)
+                .await
+                .map_err(|error| chain(&error))?
+            else {
                 return Ok(None);
             };
             config_map::bytes(map, place).map_err(|fault| fault.message)?
         } else if let Some(place) = &source.image {
             let reference = pull::parse_reference(&place.reference).map_err(|fault| fault.message)?;
             let secret = place.pull_secret.as_ref().map(|secret| secret.name.as_str());
-            let credentials = self.credentials(secret, &reference).await.map_err(|fault| fault.message)?;
+            let credentials = self
+                .credentials(secret, &reference)
+                .await
+                .map_err(|fault| fault.message)?;
             let pulled = pull::pull(&self.registry, &reference, credentials, Some(&place.file)).await;
             match pulled.map_err(|fault| fault.message)?.into_iter().next() {
                 Some(pulled) => pulled.bytes,
@@ -174,7 +207,9 @@ impl Store {
         let actual = Digest::of(&bytes);
         if actual != source.digest {
             let name = source.config_map.as_ref().map(|place| place.name.as_str());
-            let name = name.or(source.image.as_ref().map(|place| place.reference.as_str())).unwrap_or("its source");
+            let name = name
+                .or(source.image.as_ref().map(|place| place.reference.as_str()))
+                .unwrap_or("its source");
             return Err(format!("{name} now holds {actual}"));
         }
         Ok(Some(bytes))

@@ -8,8 +8,8 @@ use std::{
 };
 
 use bpfleet_crds::names::{
-    APP_LABEL, APP_NAME, ARTIFACT_ADDRESS_KEY, ARTIFACT_CA_KEY, ARTIFACT_CONFIG_MAP, ARTIFACT_SERVER_NAME_KEY,
-    ARTIFACT_TLS_SECRET,
+    APP_LABEL, APP_NAME, ARTIFACT_ADDRESS_KEY, ARTIFACT_CA_KEY, ARTIFACT_CONFIG_MAP,
+    ARTIFACT_SERVER_NAME_KEY, ARTIFACT_TLS_SECRET,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -57,7 +57,10 @@ pub struct Tls {
 impl Tls {
     /// For the endpoint of one namespace; there is no certificate yet.
     pub fn new(namespace: &str) -> Self {
-        Self { server_name: format!("bpfleet-artifacts.{namespace}.svc"), current: RwLock::default() }
+        Self {
+            server_name: format!("bpfleet-artifacts.{namespace}.svc"),
+            current: RwLock::default(),
+        }
     }
 
     /// Whether there is a certificate.
@@ -73,12 +76,20 @@ impl Tls {
     pub async fn ensure(&self, secrets: &Api<Secret>, now: Timestamp) -> Result<(), TlsError> {
         for _ in 0..ATTEMPTS {
             let read = secrets.get_opt(ARTIFACT_TLS_SECRET).await;
-            let found = read.map_err(|error| ApiError::new(format!("read Secret {ARTIFACT_TLS_SECRET}"), error))?;
-            let stored = found.as_ref().and_then(|secret| secret.data.as_ref()).and_then(Material::from_secret);
+            let found =
+                read.map_err(|error| ApiError::new(format!("read Secret {ARTIFACT_TLS_SECRET}"), error))?;
+            let stored = found
+                .as_ref()
+                .and_then(|secret| secret.data.as_ref())
+                .and_then(Material::from_secret);
             // A Secret that was deleted or damaged gets back what agents trust already.
-            let known = stored.clone().or_else(|| self.current().map(|(material, _)| material));
+            let known = stored
+                .clone()
+                .or_else(|| self.current().map(|(material, _)| material));
             let wanted = renew(known.as_ref(), &self.server_name, now)?.or(known);
-            let Some(wanted) = wanted else { return Err(TlsError::Contended) };
+            let Some(wanted) = wanted else {
+                return Err(TlsError::Contended);
+            };
             if stored.as_ref() == Some(&wanted) {
                 return self.take(wanted);
             }
@@ -86,7 +97,9 @@ impl Tls {
                 metadata: ObjectMeta {
                     name: Some(ARTIFACT_TLS_SECRET.to_owned()),
                     labels: Some([(APP_LABEL.to_owned(), APP_NAME.to_owned())].into()),
-                    resource_version: found.as_ref().and_then(|secret| secret.metadata.resource_version.clone()),
+                    resource_version: found
+                        .as_ref()
+                        .and_then(|secret| secret.metadata.resource_version.clone()),
                     ..ObjectMeta::default()
                 },
                 type_: found.as_ref().and_then(|secret| secret.type_.clone()),
@@ -103,8 +116,11 @@ impl Tls {
                     tracing::info!("wrote a certificate for the artifact endpoint");
                     return self.take(wanted);
                 }
-                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() || status.is_not_found() => {}
-                Err(error) => return Err(ApiError::new(format!("write Secret {ARTIFACT_TLS_SECRET}"), error).into()),
+                Err(kube::Error::Api(status))
+                    if status.is_conflict() || status.is_already_exists() || status.is_not_found() => {}
+                Err(error) => {
+                    return Err(ApiError::new(format!("write Secret {ARTIFACT_TLS_SECRET}"), error).into());
+                }
             }
         }
         Err(TlsError::Contended)
@@ -115,8 +131,11 @@ impl Tls {
     /// # Errors
     /// The API server refused or cannot be reached.
     pub async fn publish(&self, config_maps: &Api<ConfigMap>, address: SocketAddr) -> Result<(), ApiError> {
-        let Some((material, _)) = self.current() else { return Ok(()) };
-        let error = |what: &str, error| ApiError::new(format!("{what} ConfigMap {ARTIFACT_CONFIG_MAP}"), error);
+        let Some((material, _)) = self.current() else {
+            return Ok(());
+        };
+        let error =
+            |what: &str, error| ApiError::new(format!("{what} ConfigMap {ARTIFACT_CONFIG_MAP}"), error);
         let data: BTreeMap<String, String> = [
             (ARTIFACT_CA_KEY, material.ca_bundle),
             (ARTIFACT_ADDRESS_KEY, address.to_string()),
@@ -124,26 +143,45 @@ impl Tls {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
-        let Some(known) = config_maps.get_opt(ARTIFACT_CONFIG_MAP).await.map_err(|e| error("read", e))? else {
+        let Some(known) = config_maps
+            .get_opt(ARTIFACT_CONFIG_MAP)
+            .await
+            .map_err(|e| error("read", e))?
+        else {
             let metadata = ObjectMeta {
                 name: Some(ARTIFACT_CONFIG_MAP.to_owned()),
                 labels: Some([(APP_LABEL.to_owned(), APP_NAME.to_owned())].into()),
                 ..ObjectMeta::default()
             };
-            let map = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
-            return config_maps.create(&PostParams::default(), &map).await.map(|_| ()).map_err(|e| error("create", e));
+            let map = ConfigMap {
+                metadata,
+                data: Some(data),
+                ..ConfigMap::default()
+            };
+            return config_maps
+                .create(&PostParams::default(), &map)
+                .await
+                .map(|_| ())
+                .map_err(|e| error("create", e));
         };
-        let same = data.iter().all(|(key, value)| known.data.as_ref().and_then(|known| known.get(key)) == Some(value));
+        let same = data
+            .iter()
+            .all(|(key, value)| known.data.as_ref().and_then(|known| known.get(key)) == Some(value));
         if same {
             return Ok(());
         }
         let patch = Patch::Merge(json!({"data": data}));
-        let patched = config_maps.patch(ARTIFACT_CONFIG_MAP, &PatchParams::default(), &patch).await;
+        let patched = config_maps
+            .patch(ARTIFACT_CONFIG_MAP, &PatchParams::default(), &patch)
+            .await;
         patched.map(|_| ()).map_err(|e| error("write", e))
     }
 
     fn current(&self) -> Option<(Material, Arc<CertifiedKey>)> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn take(&self, material: Material) -> Result<(), TlsError> {
@@ -182,7 +220,12 @@ mod tests {
         let material = renew(None, &tls.server_name, Timestamp::now()).unwrap().unwrap();
         tls.take(material.clone()).unwrap();
         assert!(tls.is_ready());
-        let error = tls.take(Material { key: "no key".to_owned(), ..material }).unwrap_err();
+        let error = tls
+            .take(Material {
+                key: "no key".to_owned(),
+                ..material
+            })
+            .unwrap_err();
         assert!(error.to_string().contains("delete the Secret"), "{error}");
         assert!(tls.is_ready(), "what is in use stays in use");
     }

@@ -24,7 +24,10 @@ pub fn copy_name(digest: Digest) -> String {
 
 /// Where the copy of an object is.
 pub fn copy_source(digest: Digest) -> ConfigMapSource {
-    ConfigMapSource { name: copy_name(digest), key: OBJECT_CONFIG_MAP_KEY.to_owned() }
+    ConfigMapSource {
+        name: copy_name(digest),
+        key: OBJECT_CONFIG_MAP_KEY.to_owned(),
+    }
 }
 
 /// Reads a ConfigMap; none if there is none.
@@ -32,7 +35,9 @@ pub fn copy_source(digest: Digest) -> ConfigMapSource {
 /// # Errors
 /// The API server refused or cannot be reached.
 pub async fn read(api: &Api<ConfigMap>, name: &str) -> Result<Option<ConfigMap>, ApiError> {
-    api.get_opt(name).await.map_err(|error| ApiError::new(format!("read ConfigMap {name}"), error))
+    api.get_opt(name)
+        .await
+        .map_err(|error| ApiError::new(format!("read ConfigMap {name}"), error))
 }
 
 /// The bytes at a key.
@@ -45,7 +50,10 @@ pub fn bytes(map: ConfigMap, source: &ConfigMapSource) -> Result<Bytes, Fault> {
     let text = map.data.unwrap_or_default();
     if let Some(ByteString(bytes)) = binary.remove(key) {
         if bytes.len() as u64 > MAX_OBJECT_BYTES {
-            let message = format!("ConfigMap {name}, key {key}: larger than {} MiB", MAX_OBJECT_BYTES >> 20);
+            let message = format!(
+                "ConfigMap {name}, key {key}: larger than {} MiB",
+                MAX_OBJECT_BYTES >> 20
+            );
             return Err(Fault::permanent(ProgramReason::ObjectTooLarge, message));
         }
         return Ok(bytes.into());
@@ -57,8 +65,17 @@ pub fn bytes(map: ConfigMap, source: &ConfigMapSource) -> Result<Bytes, Fault> {
         );
         return Err(Fault::permanent(ProgramReason::InvalidObject, message));
     }
-    let known: Vec<&str> = binary.keys().chain(text.keys()).map(String::as_str).take(8).collect();
-    let known = if known.is_empty() { "it is empty".to_owned() } else { format!("it has {}", known.join(", ")) };
+    let known: Vec<&str> = binary
+        .keys()
+        .chain(text.keys())
+        .map(String::as_str)
+        .take(8)
+        .collect();
+    let known = if known.is_empty() {
+        "it is empty".to_owned()
+    } else {
+        format!("it has {}", known.join(", "))
+    };
     let message = format!("ConfigMap {name} has no key {key} in binaryData; {known}");
     Err(Fault::permanent(ProgramReason::ConfigMapKeyNotFound, message))
 }
@@ -72,7 +89,10 @@ pub fn copy(digest: Digest, bytes: &Bytes, revision: &BpfRevision) -> ConfigMap 
             owner_references: revision.owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        binary_data: Some(BTreeMap::from([(OBJECT_CONFIG_MAP_KEY.to_owned(), ByteString(bytes.to_vec()))])),
+        binary_data: Some(BTreeMap::from([(
+            OBJECT_CONFIG_MAP_KEY.to_owned(),
+            ByteString(bytes.to_vec()),
+        )])),
         immutable: Some(true),
         ..ConfigMap::default()
     }
@@ -88,19 +108,32 @@ mod tests {
     use super::*;
 
     fn source() -> ConfigMapSource {
-        ConfigMapSource { name: "m".to_owned(), key: "x.o".to_owned() }
+        ConfigMapSource {
+            name: "m".to_owned(),
+            key: "x.o".to_owned(),
+        }
     }
 
     #[test]
     fn bytes_come_from_binary_data_and_faults_name_the_fix() {
         let map = |value: Value| serde_json::from_value::<ConfigMap>(value).unwrap();
-        assert_eq!(bytes(map(json!({"binaryData": {"x.o": "AAE="}})), &source()).unwrap().as_ref(), [0, 1]);
+        assert_eq!(
+            bytes(map(json!({"binaryData": {"x.o": "AAE="}})), &source())
+                .unwrap()
+                .as_ref(),
+            [0, 1]
+        );
         let text = bytes(map(json!({"data": {"x.o": "hello"}})), &source()).unwrap_err();
         assert_eq!(text.reason, ProgramReason::InvalidObject);
         assert!(text.message.contains("--from-file x.o="), "{text}");
         let other = bytes(map(json!({"binaryData": {"y.o": ""}})), &source()).unwrap_err();
         assert_eq!(other.reason, ProgramReason::ConfigMapKeyNotFound);
         assert!(other.message.contains("it has y.o"), "{other}");
-        assert!(bytes(map(json!({})), &source()).unwrap_err().message.contains("it is empty"));
+        assert!(
+            bytes(map(json!({})), &source())
+                .unwrap_err()
+                .message
+                .contains("it is empty")
+        );
     }
 }

@@ -38,13 +38,13 @@ impl Packing {
     /// What a layer's media type says.
     pub fn of_media_type(media_type: &str) -> Option<Self> {
         match media_type {
-            "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => Some(Self::Tar),
-            "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
-                Some(Self::TarGzip)
+            "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
+                Some(Self::Tar)
             }
-            "application/vnd.oci.image.layer.v1.tar+zstd" | "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
-                Some(Self::TarZstd)
-            }
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+            | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Some(Self::TarGzip),
+            "application/vnd.oci.image.layer.v1.tar+zstd"
+            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Some(Self::TarZstd),
             _ => None,
         }
     }
@@ -93,7 +93,9 @@ pub enum Wanted {
 impl Wanted {
     /// What a spec asks for.
     pub fn new(file: Option<&str>) -> Self {
-        file.map_or(Self::OnlyObject, |file| Self::Path(normalise(file.as_bytes()).unwrap_or_else(|| file.to_owned())))
+        file.map_or(Self::OnlyObject, |file| {
+            Self::Path(normalise(file.as_bytes()).unwrap_or_else(|| file.to_owned()))
+        })
     }
 }
 
@@ -140,7 +142,10 @@ impl Search {
     /// # Errors
     /// The layer is unreadable or exceeds a bound, or the file is none that can be used.
     pub fn layer(&mut self, packed: impl Read, packing: Packing) -> Result<(), ExtractError> {
-        let packed = Counted { inner: packed, count: 0 };
+        let packed = Counted {
+            inner: packed,
+            count: 0,
+        };
         match packing {
             Packing::Tar => self.tar(packed),
             Packing::TarGzip => self.tar(flate2::read::MultiGzDecoder::new(packed)),
@@ -153,14 +158,23 @@ impl Search {
     }
 
     fn tar<R: Unpack>(&mut self, unpack: R) -> Result<(), ExtractError> {
-        let mut bounded = Bounded { inner: unpack, before: self.unpacked, count: 0, exceeded: false };
+        let mut bounded = Bounded {
+            inner: unpack,
+            before: self.unpacked,
+            count: 0,
+            exceeded: false,
+        };
         let (mut hidden, mut opaque) = (BTreeSet::new(), BTreeSet::new());
         let result = self.entries(&mut bounded, &mut hidden, &mut opaque);
         self.unpacked = self.unpacked.saturating_add(bounded.count);
         // A layer hides what is below it, not what is in it.
         self.hidden.append(&mut hidden);
         self.opaque.append(&mut opaque);
-        if bounded.exceeded { Err(ExtractError::Bomb) } else { result }
+        if bounded.exceeded {
+            Err(ExtractError::Bomb)
+        } else {
+            result
+        }
     }
 
     fn entries(
@@ -221,7 +235,11 @@ impl Search {
             return Ok(());
         }
         if let Some(deleted) = name.strip_prefix(".wh.") {
-            let deleted = if directory.is_empty() { deleted.to_owned() } else { format!("{directory}/{deleted}") };
+            let deleted = if directory.is_empty() {
+                deleted.to_owned()
+            } else {
+                format!("{directory}/{deleted}")
+            };
             remember(hidden, deleted);
             return Ok(());
         }
@@ -229,7 +247,9 @@ impl Search {
         // Where an upper layer has a file, a directory below it is no more.
         if let Wanted::Path(wanted) = &self.wanted
             && !kind.is_dir()
-            && wanted.strip_prefix(&path).is_some_and(|rest| rest.starts_with('/'))
+            && wanted
+                .strip_prefix(&path)
+                .is_some_and(|rest| rest.starts_with('/'))
         {
             remember(hidden, path.clone());
         }
@@ -253,7 +273,10 @@ impl Search {
                 return Ok(());
             }
             let target = entry.header().link_name_bytes().unwrap_or_default();
-            return Err(ExtractError::Link { path, target: String::from_utf8_lossy(&target).into_owned() });
+            return Err(ExtractError::Link {
+                path,
+                target: String::from_utf8_lossy(&target).into_owned(),
+            });
         }
         if !kind.is_file() {
             return Err(ExtractError::Malformed(format!("{path} is no file")));
@@ -280,7 +303,9 @@ impl Search {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         self.hidden.contains(path)
             || self.opaque.contains("")
-            || parents.clone().any(|parent| self.hidden.contains(parent) || self.opaque.contains(parent))
+            || parents
+                .clone()
+                .any(|parent| self.hidden.contains(parent) || self.opaque.contains(parent))
     }
 }
 
@@ -292,7 +317,10 @@ fn remember(set: &mut BTreeSet<String>, path: String) {
 
 fn extension<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Vec<u8>, ExtractError> {
     if entry.size() > MAX_EXTENSION_BYTES {
-        return Err(ExtractError::Malformed(format!("an extension header of {} bytes", entry.size())));
+        return Err(ExtractError::Malformed(format!(
+            "an extension header of {} bytes",
+            entry.size()
+        )));
     }
     let mut bytes = Vec::new();
     entry.take(MAX_EXTENSION_BYTES).read_to_end(&mut bytes)?;

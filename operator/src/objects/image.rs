@@ -96,17 +96,22 @@ impl Layer {
 /// # Errors
 /// `InvalidImage`, with what is wrong.
 pub fn parse(bytes: &[u8], name: &str) -> Result<Manifest, Fault> {
-    let invalid = |detail: String| Fault::permanent(ProgramReason::InvalidImage, format!("image {name}: {detail}"));
-    let document: Document =
-        serde_json::from_slice(bytes).map_err(|error| invalid(format!("its manifest cannot be read: {error}")))?;
+    let invalid =
+        |detail: String| Fault::permanent(ProgramReason::InvalidImage, format!("image {name}: {detail}"));
+    let document: Document = serde_json::from_slice(bytes)
+        .map_err(|error| invalid(format!("its manifest cannot be read: {error}")))?;
     if document.schema_version != 2 {
         let version = document.schema_version;
-        return Err(invalid(format!("its manifest has schema version {version}; push it again with a newer tool")));
+        return Err(invalid(format!(
+            "its manifest has schema version {version}; push it again with a newer tool"
+        )));
     }
     let Some(entries) = document.manifests else {
         return match document.layers {
             layers if layers.is_empty() => Err(invalid("it has no layers".to_owned())),
-            layers if layers.len() > MAX_LAYERS => Err(invalid(format!("it has more than {MAX_LAYERS} layers"))),
+            layers if layers.len() > MAX_LAYERS => {
+                Err(invalid(format!("it has more than {MAX_LAYERS} layers")))
+            }
             layers => match layers.iter().find(|layer| layer.size > MAX_LAYER_BYTES) {
                 Some(layer) => Err(invalid(format!(
                     "layer {} has {} bytes, more than {} MiB; put the object into an image of its own",
@@ -133,7 +138,9 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Manifest, Fault> {
     }
     match images.len() {
         0 => Err(invalid("its index has no image for Linux".to_owned())),
-        n if n > MAX_ARCHITECTURES => Err(invalid(format!("its index has more than {MAX_ARCHITECTURES} architectures"))),
+        n if n > MAX_ARCHITECTURES => Err(invalid(format!(
+            "its index has more than {MAX_ARCHITECTURES} architectures"
+        ))),
         _ => Ok(Manifest::Index(images)),
     }
 }
@@ -160,18 +167,22 @@ struct DockerAuth {
 pub fn credentials(secret: &Secret, name: &str, registry: &str) -> Result<Option<Credentials>, Fault> {
     const KIND: &str = "kubernetes.io/dockerconfigjson";
     let invalid = |detail: String| {
-        let message = format!("Secret {name} {detail}; make it with kubectl create secret docker-registry {name} …");
+        let message =
+            format!("Secret {name} {detail}; make it with kubectl create secret docker-registry {name} …");
         Fault::transient(ProgramReason::InvalidPullSecret, message)
     };
     if secret.type_.as_deref() != Some(KIND) {
         let kind = secret.type_.as_deref().unwrap_or("Opaque");
         return Err(invalid(format!("is of type {kind}, not {KIND}")));
     }
-    let data = secret.data.as_ref().and_then(|data| data.get(".dockerconfigjson"));
+    let data = secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(".dockerconfigjson"));
     let data = data.ok_or_else(|| invalid("has no key .dockerconfigjson".to_owned()))?;
     // The error of the parser would show what it could not parse.
-    let config: DockerConfig =
-        serde_json::from_slice(&data.0).map_err(|_| invalid("has a .dockerconfigjson that cannot be read".to_owned()))?;
+    let config: DockerConfig = serde_json::from_slice(&data.0)
+        .map_err(|_| invalid("has a .dockerconfigjson that cannot be read".to_owned()))?;
     let host = |key: &str| {
         let key = key.trim_start_matches("https://").trim_start_matches("http://");
         key.split('/').next().unwrap_or(key).to_owned()
@@ -181,14 +192,26 @@ pub fn credentials(secret: &Secret, name: &str, registry: &str) -> Result<Option
         let host = host(key);
         host == registry || (docker_hub.contains(&host.as_str()) && docker_hub.contains(&registry))
     };
-    let Some((_, auth)) = config.auths.into_iter().find(|(key, _)| same(key)) else { return Ok(None) };
+    let Some((_, auth)) = config.auths.into_iter().find(|(key, _)| same(key)) else {
+        return Ok(None);
+    };
     if let Some(encoded) = auth.auth.filter(|auth| !auth.is_empty()) {
-        let decoded = BASE64_STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = BASE64_STANDARD
+            .decode(encoded.trim())
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
-        let (username, password) = pair.ok_or_else(|| invalid(format!("has an auth for {registry} that cannot be read")))?;
-        return Ok(Some(Credentials { username: username.to_owned(), password: password.to_owned() }));
+        let (username, password) =
+            pair.ok_or_else(|| invalid(format!("has an auth for {registry} that cannot be read")))?;
+        return Ok(Some(Credentials {
+            username: username.to_owned(),
+            password: password.to_owned(),
+        }));
     }
-    Ok(Some(Credentials { username: auth.username, password: auth.password }))
+    Ok(Some(Credentials {
+        username: auth.username,
+        password: auth.password,
+    }))
 }
 
 #[cfg(test)]
@@ -234,14 +257,22 @@ mod tests {
     #[case::titled_directory("application/vnd.oci.image.layer.v1.tar+gzip", json!({TITLE: "d", UNPACK: "true"}), Some(Content::Files(Packing::TarGzip)))]
     #[case::image("application/vnd.docker.image.rootfs.diff.tar.gzip", json!({}), Some(Content::Files(Packing::TarGzip)))]
     #[case::other("application/json", json!({}), None)]
-    fn a_layer_is_a_file_or_files(#[case] media_type: &str, #[case] annotations: Value, #[case] content: Option<Content>) {
+    fn a_layer_is_a_file_or_files(
+        #[case] media_type: &str,
+        #[case] annotations: Value,
+        #[case] content: Option<Content>,
+    ) {
         let layer = json!({"mediaType": media_type, "digest": "d", "size": 1, "annotations": annotations});
         assert_eq!(serde_json::from_value::<Layer>(layer).unwrap().content(), content);
     }
 
     fn secret(type_: &str, config: &str) -> Secret {
         let data = BTreeMap::from([(".dockerconfigjson".to_owned(), ByteString(config.into()))]);
-        Secret { type_: Some(type_.to_owned()), data: Some(data), ..Secret::default() }
+        Secret {
+            type_: Some(type_.to_owned()),
+            data: Some(data),
+            ..Secret::default()
+        }
     }
 
     #[rstest]
@@ -249,18 +280,36 @@ mod tests {
     #[case::fields(r#"{"auths": {"https://reg/v2/": {"username": "u", "password": "p"}}}"#, "reg", Some(("u", "p")))]
     #[case::docker_hub(r#"{"auths": {"https://index.docker.io/v1/": {"auth": "dTpw"}}}"#, "index.docker.io", Some(("u", "p")))]
     #[case::another_registry(r#"{"auths": {"other": {"auth": "dTpw"}}}"#, "reg", None)]
-    fn a_pull_secret_is_read(#[case] config: &str, #[case] registry: &str, #[case] expected: Option<(&str, &str)>) {
+    fn a_pull_secret_is_read(
+        #[case] config: &str,
+        #[case] registry: &str,
+        #[case] expected: Option<(&str, &str)>,
+    ) {
         let found = credentials(&secret("kubernetes.io/dockerconfigjson", config), "s", registry).unwrap();
-        assert_eq!(found.as_ref().map(|c| (c.username.as_str(), c.password.as_str())), expected);
+        assert_eq!(
+            found.as_ref().map(|c| (c.username.as_str(), c.password.as_str())),
+            expected
+        );
     }
 
     #[rstest]
     #[case::type_("Opaque", "{}", "is of type Opaque")]
     #[case::json("kubernetes.io/dockerconfigjson", "not json: hunter2", "cannot be read")]
-    #[case::auth("kubernetes.io/dockerconfigjson", r#"{"auths": {"reg": {"auth": "hunter2"}}}"#, "has an auth for reg")]
-    fn a_bad_pull_secret_is_refused_without_showing_it(#[case] type_: &str, #[case] config: &str, #[case] message: &str) {
+    #[case::auth(
+        "kubernetes.io/dockerconfigjson",
+        r#"{"auths": {"reg": {"auth": "hunter2"}}}"#,
+        "has an auth for reg"
+    )]
+    fn a_bad_pull_secret_is_refused_without_showing_it(
+        #[case] type_: &str,
+        #[case] config: &str,
+        #[case] message: &str,
+    ) {
         let fault = credentials(&secret(type_, config), "s", "reg").unwrap_err();
         assert_eq!(fault.reason, ProgramReason::InvalidPullSecret);
-        assert!(fault.message.contains(message) && !fault.message.contains("hunter2"), "{fault}");
+        assert!(
+            fault.message.contains(message) && !fault.message.contains("hunter2"),
+            "{fault}"
+        );
     }
 }

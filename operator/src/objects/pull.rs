@@ -42,10 +42,14 @@ pub struct Pulled {
 /// `InvalidImageReference`, with what is wrong.
 pub fn parse_reference(text: &str) -> Result<Reference, Fault> {
     let invalid = |detail: &str| {
-        let message = format!("{text:?} is no image reference: {detail}; write REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:…");
+        let message = format!(
+            "{text:?} is no image reference: {detail}; write REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:…"
+        );
         Fault::permanent(ProgramReason::InvalidImageReference, message)
     };
-    let reference: Reference = text.parse().map_err(|error: oci_spec::distribution::ParseError| invalid(&error.to_string()))?;
+    let reference: Reference = text
+        .parse()
+        .map_err(|error: oci_spec::distribution::ParseError| invalid(&error.to_string()))?;
     match reference.digest() {
         Some(digest) if digest.parse::<Digest>().is_err() => Err(invalid("only sha256 digests are taken")),
         _ => Ok(reference),
@@ -66,21 +70,35 @@ pub async fn pull(
     let wanted = Wanted::new(file);
     let pulled = pull_all(&mut session, reference, &wanted);
     tokio::time::timeout(TIMEOUT, pulled).await.unwrap_or_else(|_| {
-        let message = format!("pulling {reference} took longer than {} s; trying again", TIMEOUT.as_secs());
+        let message = format!(
+            "pulling {reference} took longer than {} s; trying again",
+            TIMEOUT.as_secs()
+        );
         Err(Fault::transient(ProgramReason::RegistryUnavailable, message))
     })
 }
 
-async fn pull_all(session: &mut Session<'_>, reference: &Reference, wanted: &Wanted) -> Result<Vec<Pulled>, Fault> {
+async fn pull_all(
+    session: &mut Session<'_>,
+    reference: &Reference,
+    wanted: &Wanted,
+) -> Result<Vec<Pulled>, Fault> {
     let name = reference.to_string();
     let fixed = reference.digest().is_some();
-    let (manifest, digest) = manifest(session, &name, reference.digest().or(reference.tag()).unwrap_or("latest")).await?;
+    let (manifest, digest) = manifest(
+        session,
+        &name,
+        reference.digest().or(reference.tag()).unwrap_or("latest"),
+    )
+    .await?;
     let images = match manifest {
         Manifest::Image(layers) => vec![(None, digest, layers)],
         Manifest::Index(entries) => {
             let mut images = Vec::new();
             for (architecture, digest) in entries {
-                let child = digest.parse::<Digest>().map_err(|error| invalid(&name, &error.to_string()))?;
+                let child = digest
+                    .parse::<Digest>()
+                    .map_err(|error| invalid(&name, &error.to_string()))?;
                 match self::manifest(session, &name, &digest).await?.0 {
                     Manifest::Image(layers) => images.push((architecture, child, layers)),
                     Manifest::Index(_) => return Err(invalid(&name, "its index names another index")),
@@ -91,22 +109,40 @@ async fn pull_all(session: &mut Session<'_>, reference: &Reference, wanted: &Wan
     };
     let mut pulled = Vec::new();
     for (architecture, digest, layers) in images {
-        let (file, bytes) = object(session, &name, layers, wanted.clone()).await.map_err(|fault| Fault {
-            // What a digest names never changes; a tag may be pushed again.
-            retry: fault.retry || !fixed,
-            ..fault
-        })?;
+        let (file, bytes) = object(session, &name, layers, wanted.clone())
+            .await
+            .map_err(|fault| Fault {
+                // What a digest names never changes; a tag may be pushed again.
+                retry: fault.retry || !fixed,
+                ..fault
+            })?;
         let reference = format!("{}/{}@{digest}", reference.registry(), reference.repository());
-        pulled.push(Pulled { architecture, reference, file, bytes });
+        pulled.push(Pulled {
+            architecture,
+            reference,
+            file,
+            bytes,
+        });
     }
     Ok(pulled)
 }
 
-async fn manifest(session: &mut Session<'_>, name: &str, tag_or_digest: &str) -> Result<(Manifest, Digest), Fault> {
-    let bytes = session.manifest(tag_or_digest).await.map_err(|error| fault(name, &error))?;
+async fn manifest(
+    session: &mut Session<'_>,
+    name: &str,
+    tag_or_digest: &str,
+) -> Result<(Manifest, Digest), Fault> {
+    let bytes = session
+        .manifest(tag_or_digest)
+        .await
+        .map_err(|error| fault(name, &error))?;
     let digest = Digest::of(&bytes);
     if tag_or_digest.starts_with("sha256:") && tag_or_digest != digest.to_string() {
-        return Err(mismatch(name, &format!("manifest {tag_or_digest}"), &digest.to_string()));
+        return Err(mismatch(
+            name,
+            &format!("manifest {tag_or_digest}"),
+            &digest.to_string(),
+        ));
     }
     Ok((image::parse(&bytes, name)?, digest))
 }
@@ -144,10 +180,20 @@ async fn object(
     candidates.sort();
     files.extend(found.into_iter().map(|(path, bytes)| (path, Bytes::from(bytes))));
     let mut files = files.into_iter();
-    let list = || candidates.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let list = || {
+        candidates
+            .iter()
+            .take(8)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let message = match (files.next(), files.next(), &wanted) {
         (Some(file), None, _) => return Ok(file),
-        (Some(_), Some(_), _) => format!("image {name} has several objects; set image.file to one of {}", list()),
+        (Some(_), Some(_), _) => format!(
+            "image {name} has several objects; set image.file to one of {}",
+            list()
+        ),
         (None, _, Wanted::Path(path)) if candidates.is_empty() => {
             format!("image {name} has no file {path}, and no file that ends in .o")
         }
@@ -156,7 +202,10 @@ async fn object(
             format!("image {name} has no file that ends in .o; set image.file to the object's path in it")
         }
         (None, _, Wanted::OnlyObject) => {
-            format!("image {name} has no file that ends in .o; set image.file to one of {}", list())
+            format!(
+                "image {name} has no file that ends in .o; set image.file to one of {}",
+                list()
+            )
         }
     };
     Err(Fault::permanent(ProgramReason::ImageFileNotFound, message))
@@ -165,7 +214,11 @@ async fn object(
 /// A layer that is a file.
 async fn raw(session: &mut Session<'_>, name: &str, layer: &Layer) -> Result<Bytes, Fault> {
     if layer.size > MAX_OBJECT_BYTES {
-        let message = format!("image {name}: the file has {} bytes, more than {} MiB", layer.size, MAX_OBJECT_BYTES >> 20);
+        let message = format!(
+            "image {name}: the file has {} bytes, more than {} MiB",
+            layer.size,
+            MAX_OBJECT_BYTES >> 20
+        );
         return Err(Fault::permanent(ProgramReason::ObjectTooLarge, message));
     }
     let mut bytes = Vec::new();
@@ -183,7 +236,13 @@ async fn packed(
 ) -> Result<Search, Fault> {
     let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
     let searching = tokio::task::spawn_blocking(move || {
-        let result = search.layer(Chunks { receiver, current: Bytes::new() }, packing);
+        let result = search.layer(
+            Chunks {
+                receiver,
+                current: Bytes::new(),
+            },
+            packing,
+        );
         (search, result)
     });
     // The search may end before the layer does; the rest is read for the digest.
@@ -199,9 +258,15 @@ async fn packed(
                 ExtractError::Link { .. } => ProgramReason::ImageFileNotFound,
                 _ => ProgramReason::InvalidImage,
             };
-            Err(Fault::permanent(reason, format!("image {name}, layer {}: {error}", layer.digest)))
+            Err(Fault::permanent(
+                reason,
+                format!("image {name}, layer {}: {error}", layer.digest),
+            ))
         }
-        Err(_) => Err(invalid(name, "searching its layer failed unexpectedly; please report this image")),
+        Err(_) => Err(invalid(
+            name,
+            "searching its layer failed unexpectedly; please report this image",
+        )),
     }
 }
 
@@ -235,20 +300,37 @@ async fn stream(
     layer: &Layer,
     mut sink: Sink<'_>,
 ) -> Result<(), Fault> {
-    let expected: Digest =
-        layer.digest.parse().map_err(|_| invalid(name, &format!("layer digest {:?} is not sha256", layer.digest)))?;
-    let mut response = session.blob(&layer.digest).await.map_err(|error| fault(name, &error))?;
+    let expected: Digest = layer
+        .digest
+        .parse()
+        .map_err(|_| invalid(name, &format!("layer digest {:?} is not sha256", layer.digest)))?;
+    let mut response = session
+        .blob(&layer.digest)
+        .await
+        .map_err(|error| fault(name, &error))?;
     let (mut hasher, mut size) = (Sha256::new(), 0u64);
-    while let Some(chunk) = session.chunk(&mut response).await.map_err(|error| fault(name, &error))? {
+    while let Some(chunk) = session
+        .chunk(&mut response)
+        .await
+        .map_err(|error| fault(name, &error))?
+    {
         size = size.saturating_add(chunk.len() as u64);
         if size > layer.size.min(MAX_LAYER_BYTES) {
-            return Err(mismatch(name, &format!("layer {expected}"), &format!("more than its {} bytes", layer.size)));
+            return Err(mismatch(
+                name,
+                &format!("layer {expected}"),
+                &format!("more than its {} bytes", layer.size),
+            ));
         }
         hasher.update(&chunk);
         sink.take(chunk).await;
     }
     let actual = Digest::from_bytes(hasher.finalize().into());
-    if actual == expected { Ok(()) } else { Err(mismatch(name, &format!("layer {expected}"), &actual.to_string())) }
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(mismatch(name, &format!("layer {expected}"), &actual.to_string()))
+    }
 }
 
 /// The chunks of an answer, to be read by a thread.
@@ -277,7 +359,8 @@ fn invalid(name: &str, detail: &str) -> Fault {
 }
 
 fn mismatch(name: &str, what: &str, actual: &str) -> Fault {
-    let message = format!("image {name}: {what} arrived as {actual}: the registry or something on the way altered it");
+    let message =
+        format!("image {name}: {what} arrived as {actual}: the registry or something on the way altered it");
     Fault::transient(ProgramReason::DigestMismatch, message)
 }
 
@@ -286,11 +369,18 @@ fn fault(name: &str, error: &RegistryError) -> Fault {
         RegistryError::Unreachable { .. } | RegistryError::BadAnswer { .. } => {
             (ProgramReason::RegistryUnavailable, "trying again")
         }
-        RegistryError::Denied { .. } => {
-            (ProgramReason::RegistryDenied, "set image.pullSecret to a Secret with credentials for it")
-        }
-        RegistryError::NotFound { .. } => (ProgramReason::ImageNotFound, "push it, or correct image.reference"),
-        RegistryError::TooLarge { .. } => (ProgramReason::InvalidImage, "put the object into an image of its own"),
+        RegistryError::Denied { .. } => (
+            ProgramReason::RegistryDenied,
+            "set image.pullSecret to a Secret with credentials for it",
+        ),
+        RegistryError::NotFound { .. } => (
+            ProgramReason::ImageNotFound,
+            "push it, or correct image.reference",
+        ),
+        RegistryError::TooLarge { .. } => (
+            ProgramReason::InvalidImage,
+            "put the object into an image of its own",
+        ),
     };
     Fault::transient(reason, format!("image {name}: {error}; {hint}"))
 }
@@ -308,10 +398,16 @@ mod tests {
     #[case::upper_case("reg.example/A:v1", None)]
     #[case::spaces("a b", None)]
     #[case::short_digest("reg.example/a@sha256:12", None)]
-    fn a_reference_is_read_or_refused(#[case] text: &str, #[case] expected: Option<(&str, &str, Option<&str>)>) {
+    fn a_reference_is_read_or_refused(
+        #[case] text: &str,
+        #[case] expected: Option<(&str, &str, Option<&str>)>,
+    ) {
         match (parse_reference(text), expected) {
             (Ok(reference), Some((registry, repository, tag))) => {
-                assert_eq!((reference.registry(), reference.repository(), reference.tag()), (registry, repository, tag));
+                assert_eq!(
+                    (reference.registry(), reference.repository(), reference.tag()),
+                    (registry, repository, tag)
+                );
             }
             (Err(fault), None) => {
                 assert_eq!(fault.reason, ProgramReason::InvalidImageReference);

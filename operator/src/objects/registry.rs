@@ -82,7 +82,9 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,10 +114,14 @@ impl Registry {
     /// Begins to read one repository.
     pub fn session(&self, reference: &Reference, credentials: Option<Credentials>) -> Session<'_> {
         let registry = reference.resolve_registry().to_owned();
-        let plain = self.insecure.iter().any(|host| *host == registry);
+        let plain = self.insecure.contains(&registry);
         Session {
             http: &self.http,
-            base: format!("{}://{registry}/v2/{}", if plain { "http" } else { "https" }, reference.repository()),
+            base: format!(
+                "{}://{registry}/v2/{}",
+                if plain { "http" } else { "https" },
+                reference.repository()
+            ),
             plain,
             repository: reference.repository().to_owned(),
             registry,
@@ -192,10 +198,20 @@ impl Session<'_> {
                     self.authorize(&response).await?;
                 }
                 status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                    return Err(RegistryError::Denied { registry, what, status });
+                    return Err(RegistryError::Denied {
+                        registry,
+                        what,
+                        status,
+                    });
                 }
                 StatusCode::NOT_FOUND => return Err(RegistryError::NotFound { registry, what }),
-                status => return Err(RegistryError::BadAnswer { registry, what, detail: status.to_string() }),
+                status => {
+                    return Err(RegistryError::BadAnswer {
+                        registry,
+                        what,
+                        detail: status.to_string(),
+                    });
+                }
             }
         }
     }
@@ -209,15 +225,30 @@ impl Session<'_> {
         };
         let headers = response.headers().get_all(WWW_AUTHENTICATE);
         let texts: Vec<&str> = headers.iter().filter_map(|value| value.to_str().ok()).collect();
-        let challenges = texts.iter().flat_map(|text| http_auth::parse_challenges(text).unwrap_or_default());
+        let challenges = texts
+            .iter()
+            .flat_map(|text| http_auth::parse_challenges(text).unwrap_or_default());
         let challenges: Vec<_> = challenges.collect();
-        let scheme = |name: &str| challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(name));
-        let basic = self.credentials.as_ref().map(|Credentials { username, password }| {
-            format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
-        });
+        let scheme = |name: &str| {
+            challenges
+                .iter()
+                .find(|challenge| challenge.scheme.eq_ignore_ascii_case(name))
+        };
+        let basic = self
+            .credentials
+            .as_ref()
+            .map(|Credentials { username, password }| {
+                format!(
+                    "Basic {}",
+                    BASE64_STANDARD.encode(format!("{username}:{password}"))
+                )
+            });
         if let Some(bearer) = scheme("Bearer") {
             let param = |name: &str| {
-                let found = bearer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+                let found = bearer
+                    .params
+                    .iter()
+                    .find(|(key, _)| key.eq_ignore_ascii_case(name));
                 found.map(|(_, value)| value.to_unescaped())
             };
             let realm = param("realm").and_then(|realm| reqwest::Url::parse(&realm).ok());
@@ -229,7 +260,8 @@ impl Session<'_> {
                     detail: "a challenge whose realm is no https address".to_owned(),
                 });
             };
-            url.query_pairs_mut().append_pair("scope", &format!("repository:{}:pull", self.repository));
+            url.query_pairs_mut()
+                .append_pair("scope", &format!("repository:{}:pull", self.repository));
             if let Some(service) = param("service") {
                 url.query_pairs_mut().append_pair("service", &service);
             }
@@ -246,14 +278,22 @@ impl Session<'_> {
                 }
                 status => {
                     let (registry, detail) = (self.registry.clone(), status.to_string());
-                    return Err(RegistryError::BadAnswer { registry, what: what.to_owned(), detail });
+                    return Err(RegistryError::BadAnswer {
+                        registry,
+                        what: what.to_owned(),
+                        detail,
+                    });
                 }
             }
             let body = self.body(response, what, MAX_TOKEN_BYTES).await?;
             let token: Option<Token> = serde_json::from_slice(&body).ok();
             let Some(token) = token.and_then(|token| token.token.or(token.access_token)) else {
                 let (registry, detail) = (self.registry.clone(), "an answer without a token".to_owned());
-                return Err(RegistryError::BadAnswer { registry, what: what.to_owned(), detail });
+                return Err(RegistryError::BadAnswer {
+                    registry,
+                    what: what.to_owned(),
+                    detail,
+                });
             };
             self.authorization = Some(format!("Bearer {token}"));
             return Ok(());
@@ -263,7 +303,10 @@ impl Session<'_> {
                 self.authorization = Some(basic);
                 Ok(())
             }
-            _ => Err(denied(&format!("repository {}", self.repository), response.status())),
+            _ => Err(denied(
+                &format!("repository {}", self.repository),
+                response.status(),
+            )),
         }
     }
 
@@ -271,7 +314,10 @@ impl Session<'_> {
         let mut body = Vec::new();
         while let Some(chunk) = self.chunk(&mut response).await? {
             if body.len() + chunk.len() > limit {
-                return Err(RegistryError::TooLarge { what: what.to_owned(), limit: limit as u64 });
+                return Err(RegistryError::TooLarge {
+                    what: what.to_owned(),
+                    limit: limit as u64,
+                });
             }
             body.extend_from_slice(&chunk);
         }
@@ -286,6 +332,9 @@ impl Session<'_> {
             }
             text => text,
         };
-        RegistryError::Unreachable { registry: self.registry.clone(), detail }
+        RegistryError::Unreachable {
+            registry: self.registry.clone(),
+            detail,
+        }
     }
 }

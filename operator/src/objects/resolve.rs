@@ -78,21 +78,34 @@ pub fn inspect(bytes: &[u8], place: &str) -> Result<Arc<Inspected>, Fault> {
         .map_err(|error| Fault::permanent(ProgramReason::InvalidObject, format!("{place}: {error}")))?;
     let needs_target_btf = info.needs_target_btf();
     info.co_re = Vec::new();
-    Ok(Arc::new(Inspected { info, needs_target_btf }))
+    Ok(Arc::new(Inspected {
+        info,
+        needs_target_btf,
+    }))
 }
 
 impl Resolver {
     /// Forgets a program that is gone.
     pub fn forget(&self, program: &str) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|(name, _), _| name != program);
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(name, _), _| name != program);
     }
 
     /// Remembers what an object holds that was read for another reason.
     pub fn learn(&self, program: &str, digest: Digest, inspected: &Arc<Inspected>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, known) in known.iter_mut().filter(|((name, _), _)| name == program) {
-            let objects = known.result.as_mut().map(|objects| objects.objects.as_mut_slice()).unwrap_or_default();
-            for resolved in objects.iter_mut().filter(|resolved| resolved.object.digest == digest) {
+            let objects = known
+                .result
+                .as_mut()
+                .map(|objects| objects.objects.as_mut_slice())
+                .unwrap_or_default();
+            for resolved in objects
+                .iter_mut()
+                .filter(|resolved| resolved.object.digest == digest)
+            {
                 resolved.info = Some(inspected.clone());
             }
         }
@@ -101,7 +114,11 @@ impl Resolver {
     /// When the next attempt is due for a program whose input could not be had.
     pub fn retry_at(&self, program: &str) -> Option<Instant> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().filter(|((name, _), _)| name == program).filter_map(|(_, known)| known.retry_at).min()
+        known
+            .iter()
+            .filter(|((name, _), _)| name == program)
+            .filter_map(|(_, known)| known.retry_at)
+            .min()
     }
 
     /// The objects that a variant's source names. `current` is the revision that nodes shall run now.
@@ -117,7 +134,11 @@ impl Resolver {
         config_maps: &Index<ConfigMapView>,
     ) -> Result<Objects, Fault> {
         let key = (program.to_owned(), variant.to_owned());
-        let version = source.config_map.as_ref().and_then(|place| config_maps.get(&place.name)).map(|map| map.version.clone());
+        let version = source
+            .config_map
+            .as_ref()
+            .and_then(|place| config_maps.get(&place.name))
+            .map(|map| map.version.clone());
         let (mut failures, mut file_changed) = (0, false);
         {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,18 +153,33 @@ impl Resolver {
             }
         }
         let result = match source {
-            ObjectSource { config_map: Some(place), .. } => {
-                from_config_map(place, version.is_some(), current, store).await
-            }
-            ObjectSource { image: Some(place), .. } => from_image(place, variant, current, file_changed, store).await,
+            ObjectSource {
+                config_map: Some(place),
+                ..
+            } => from_config_map(place, version.is_some(), current, store).await,
+            ObjectSource {
+                image: Some(place), ..
+            } => from_image(place, variant, current, file_changed, store).await,
             // The API server's rules let no such source pass.
-            ObjectSource { .. } => Err(Fault::permanent(ProgramReason::InvalidSpec, "set exactly one of object.image and object.configMap")),
+            ObjectSource { .. } => Err(Fault::permanent(
+                ProgramReason::InvalidSpec,
+                "set exactly one of object.image and object.configMap",
+            )),
         };
         let retry = result.as_ref().is_err_and(|fault| fault.retry);
         failures = if retry { failures.saturating_add(1) } else { 0 };
         let retry_at = retry.then(|| Instant::now() + backoff::delay(program, failures));
-        let remembered = Remembered { source: source.clone(), version, result: result.clone(), failures, retry_at };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, remembered);
+        let remembered = Remembered {
+            source: source.clone(),
+            version,
+            result: result.clone(),
+            failures,
+            retry_at,
+        };
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, remembered);
         result
     }
 }
@@ -175,18 +211,32 @@ async fn from_config_map(
             let (digest, size_bytes) = (Digest::of(&bytes), bytes.len() as u64);
             let info = inspect(&bytes, &format!("ConfigMap {name}, key {key}"))?;
             store.cache.put(digest, bytes).await;
-            let object = RevisionObject { architecture: None, digest, size_bytes };
+            let object = RevisionObject {
+                architecture: None,
+                digest,
+                size_bytes,
+            };
             let source = RevisionSource {
                 digest,
                 config_map: Some(config_map::copy_source(digest)),
                 copied_from: Some(place.clone()),
                 image: None,
             };
-            Ok(Objects { objects: vec![Resolved { object, source, info: Some(info) }], warning: None })
+            Ok(Objects {
+                objects: vec![Resolved {
+                    object,
+                    source,
+                    info: Some(info),
+                }],
+                warning: None,
+            })
         }
-        Err(fault @ Fault { reason: ProgramReason::ConfigMapNotFound | ProgramReason::ConfigMapKeyNotFound, .. }) => {
-            kept(place, current, &fault).ok_or(fault)
-        }
+        Err(
+            fault @ Fault {
+                reason: ProgramReason::ConfigMapNotFound | ProgramReason::ConfigMapKeyNotFound,
+                ..
+            },
+        ) => kept(place, current, &fault).ok_or(fault),
         Err(fault) => Err(fault),
     }
 }
@@ -194,12 +244,26 @@ async fn from_config_map(
 /// What is kept of a ConfigMap that is gone.
 fn kept(place: &ConfigMapSource, current: Option<&BpfRevision>, fault: &Fault) -> Option<Objects> {
     let current = current?;
-    let source = current.status.as_ref()?.sources.iter().find(|source| source.copied_from.as_ref() == Some(place))?;
+    let source = current
+        .status
+        .as_ref()?
+        .sources
+        .iter()
+        .find(|source| source.copied_from.as_ref() == Some(place))?;
     let objects = current.spec.variants.iter().flat_map(|variant| &variant.objects);
-    let object = objects.into_iter().find(|object| object.digest == source.digest)?;
+    let object = objects
+        .into_iter()
+        .find(|object| object.digest == source.digest)?;
     let warning = format!("{}; what it held is kept and goes on running", fault.message);
-    let resolved = Resolved { object: object.clone(), source: source.clone(), info: None };
-    Some(Objects { objects: vec![resolved], warning: Some(warning) })
+    let resolved = Resolved {
+        object: object.clone(),
+        source: source.clone(),
+        info: None,
+    };
+    Some(Objects {
+        objects: vec![resolved],
+        warning: Some(warning),
+    })
 }
 
 async fn from_image(
@@ -209,15 +273,31 @@ async fn from_image(
     file_changed: bool,
     store: &Store,
 ) -> Result<Objects, Fault> {
-    let pinned = current.map(|current| pinned(place, variant, current)).unwrap_or_default();
-    let same_file = |image: &RevisionImage| place.file.as_ref().map_or(!file_changed, |file| *file == image.file);
+    let pinned = current
+        .map(|current| pinned(place, variant, current))
+        .unwrap_or_default();
+    let same_file = |image: &RevisionImage| {
+        place
+            .file
+            .as_ref()
+            .map_or(!file_changed, |file| *file == image.file)
+    };
     if !pinned.is_empty() && pinned.iter().all(|(_, image)| same_file(image)) {
         let objects = pinned.into_iter().map(|(object, image)| Resolved {
-            source: image_source(object.digest, RevisionImage { pull_secret: place.pull_secret.clone(), ..image }),
+            source: image_source(
+                object.digest,
+                RevisionImage {
+                    pull_secret: place.pull_secret.clone(),
+                    ..image
+                },
+            ),
             object,
             info: None,
         });
-        return Ok(Objects { objects: objects.collect(), warning: None });
+        return Ok(Objects {
+            objects: objects.collect(),
+            warning: None,
+        });
     }
     let secret = place.pull_secret.as_ref().map(|secret| secret.name.as_str());
     let mut pulled = Vec::new();
@@ -231,7 +311,10 @@ async fn from_image(
             let reference = pull::parse_reference(&image.reference)?;
             let credentials = store.credentials(secret, &reference).await?;
             let found = pull::pull(store.registry(), &reference, credentials, place.file.as_deref()).await?;
-            pulled.extend(found.into_iter().map(|one| pull::Pulled { architecture: object.architecture.clone(), ..one }));
+            pulled.extend(found.into_iter().map(|one| pull::Pulled {
+                architecture: object.architecture.clone(),
+                ..one
+            }));
         }
     }
     let mut objects = Vec::new();
@@ -240,42 +323,87 @@ async fn from_image(
     }
     // The same object for every architecture is an object for all.
     if let Some(first) = objects.first().cloned()
-        && objects.iter().all(|other: &Resolved| other.object.digest == first.object.digest)
+        && objects
+            .iter()
+            .all(|other: &Resolved| other.object.digest == first.object.digest)
     {
-        let object = RevisionObject { architecture: None, ..first.object };
+        let object = RevisionObject {
+            architecture: None,
+            ..first.object
+        };
         objects = vec![Resolved { object, ..first }];
     }
-    Ok(Objects { objects, warning: None })
+    Ok(Objects {
+        objects,
+        warning: None,
+    })
 }
 
 async fn pulled_object(place: &ImageSource, one: pull::Pulled, store: &Store) -> Result<Resolved, Fault> {
-    let pull::Pulled { architecture, reference, file, bytes }: pull::Pulled = one;
-    let info = inspect(&bytes, &format!("image {}, file {file}", place.reference)).map_err(|fault| Fault {
-        // A tag may be pushed again; what a digest names never changes.
-        retry: !place.reference.contains('@'),
-        ..fault
-    })?;
+    let pull::Pulled {
+        architecture,
+        reference,
+        file,
+        bytes,
+    }: pull::Pulled = one;
+    let info =
+        inspect(&bytes, &format!("image {}, file {file}", place.reference)).map_err(|fault| Fault {
+            // A tag may be pushed again; what a digest names never changes.
+            retry: !place.reference.contains('@'),
+            ..fault
+        })?;
     let (digest, size_bytes) = (Digest::of(&bytes), Bytes::len(&bytes) as u64);
     store.cache.put(digest, bytes).await;
     let resolved_from = place.reference.clone();
-    let image = RevisionImage { reference, file, pull_secret: place.pull_secret.clone(), resolved_from };
-    let object = RevisionObject { architecture, digest, size_bytes };
-    Ok(Resolved { object, source: image_source(digest, image), info: Some(info) })
+    let image = RevisionImage {
+        reference,
+        file,
+        pull_secret: place.pull_secret.clone(),
+        resolved_from,
+    };
+    let object = RevisionObject {
+        architecture,
+        digest,
+        size_bytes,
+    };
+    Ok(Resolved {
+        object,
+        source: image_source(digest, image),
+        info: Some(info),
+    })
 }
 
 fn image_source(digest: Digest, image: RevisionImage) -> RevisionSource {
-    RevisionSource { digest, config_map: None, copied_from: None, image: Some(image) }
+    RevisionSource {
+        digest,
+        config_map: None,
+        copied_from: None,
+        image: Some(image),
+    }
 }
 
 /// The objects of the current revision that came from this very reference.
 fn pinned(place: &ImageSource, variant: &str, current: &BpfRevision) -> Vec<(RevisionObject, RevisionImage)> {
-    let sources = current.status.as_ref().map(|status| status.sources.as_slice()).unwrap_or_default();
-    let Some(variant) = current.spec.variants.iter().find(|known| known.name == variant) else { return Vec::new() };
+    let sources = current
+        .status
+        .as_ref()
+        .map(|status| status.sources.as_slice())
+        .unwrap_or_default();
+    let Some(variant) = current.spec.variants.iter().find(|known| known.name == variant) else {
+        return Vec::new();
+    };
     let image_of = |object: &RevisionObject| {
         let source = sources.iter().find(|source| source.digest == object.digest)?;
-        source.image.clone().filter(|image| image.resolved_from == place.reference)
+        source
+            .image
+            .clone()
+            .filter(|image| image.resolved_from == place.reference)
     };
-    let pairs: Option<Vec<_>> = variant.objects.iter().map(|object| Some((object.clone(), image_of(object)?))).collect();
+    let pairs: Option<Vec<_>> = variant
+        .objects
+        .iter()
+        .map(|object| Some((object.clone(), image_of(object)?)))
+        .collect();
     pairs.unwrap_or_default()
 }
 
@@ -299,7 +427,11 @@ mod tests {
     fn a_tag_stays_resolved_as_long_as_the_reference_stays() {
         let image = json!({"reference": "r/i@sha256:0", "file": "x.o", "resolvedFrom": "r/i:v1"});
         let current = revision(json!([{"digest": Digest::of(b"x"), "image": image}]));
-        let place = |reference: &str| ImageSource { reference: reference.to_owned(), file: None, pull_secret: None };
+        let place = |reference: &str| ImageSource {
+            reference: reference.to_owned(),
+            file: None,
+            pull_secret: None,
+        };
         assert_eq!(pinned(&place("r/i:v1"), "main", &current).len(), 1);
         assert!(pinned(&place("r/i:v2"), "main", &current).is_empty());
         assert!(pinned(&place("r/i:v1"), "other", &current).is_empty());
@@ -307,7 +439,10 @@ mod tests {
 
     #[test]
     fn a_lost_config_map_is_replaced_by_its_copy_only_for_the_same_place() {
-        let place = |name: &str| ConfigMapSource { name: name.to_owned(), key: "k".to_owned() };
+        let place = |name: &str| ConfigMapSource {
+            name: name.to_owned(),
+            key: "k".to_owned(),
+        };
         let source = json!({"digest": Digest::of(b"x"), "configMap": config_map::copy_source(Digest::of(b"x")), "copiedFrom": place("m")});
         let current = revision(json!([source]));
         let fault = Fault::permanent(ProgramReason::ConfigMapNotFound, "gone");

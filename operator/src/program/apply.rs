@@ -37,16 +37,34 @@ pub async fn apply(context: &Context, input: &Input, plan: &Plan) -> Applied {
 
 async fn steps(context: &Context, input: &Input, plan: &Plan, applied: &mut Applied) -> Result<(), ApiError> {
     // No `..`: a new kind of step that nobody takes does not compile.
-    let Plan { add_finalizer, create, copies, sources, desired, prune, remove_finalizer } = plan;
+    let Plan {
+        add_finalizer,
+        create,
+        copies,
+        sources,
+        desired,
+        prune,
+        remove_finalizer,
+    } = plan;
     if *add_finalizer {
-        let finalizers = input.program.finalizers().iter().map(String::as_str).chain([FINALIZER]);
+        let finalizers = input
+            .program
+            .finalizers()
+            .iter()
+            .map(String::as_str)
+            .chain([FINALIZER]);
         set_finalizers(context, &input.program, finalizers.collect()).await?;
     }
     let mut created = None;
     if let Some((name, spec)) = create {
         created = Some(create_revision(context, &input.program, name, spec).await?);
     }
-    let revision = |name: &str| created.as_ref().filter(|new| new.name_any() == name).or_else(|| input.revision(name));
+    let revision = |name: &str| {
+        created
+            .as_ref()
+            .filter(|new| new.name_any() == name)
+            .or_else(|| input.revision(name))
+    };
     for copy in copies {
         if let Some(owner) = revision(&copy.revision) {
             copy_object(context, copy, owner, applied).await?;
@@ -57,22 +75,41 @@ async fn steps(context: &Context, input: &Input, plan: &Plan, applied: &mut Appl
     }
     context.decide(&input.name(), desired.clone());
     for name in prune {
-        delete_revision(context, name, input.revision(name).and_then(|revision| revision.uid())).await?;
+        delete_revision(
+            context,
+            name,
+            input.revision(name).and_then(kube::ResourceExt::uid),
+        )
+        .await?;
     }
     if *remove_finalizer {
-        let others = input.program.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER);
+        let others = input
+            .program
+            .finalizers()
+            .iter()
+            .map(String::as_str)
+            .filter(|name| *name != FINALIZER);
         set_finalizers(context, &input.program, others.collect()).await?;
     }
     Ok(())
 }
 
-async fn set_finalizers(context: &Context, program: &BpfProgram, finalizers: Vec<&str>) -> Result<(), ApiError> {
+async fn set_finalizers(
+    context: &Context,
+    program: &BpfProgram,
+    finalizers: Vec<&str>,
+) -> Result<(), ApiError> {
     let name = program.name_any();
     // With the version, so that nobody's finalizer is lost.
-    let patch = json!({"metadata": {"resourceVersion": program.resource_version(), "finalizers": finalizers}});
-    let patched = context.program_api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    let patch =
+        json!({"metadata": {"resourceVersion": program.resource_version(), "finalizers": finalizers}});
+    let patched = context
+        .program_api
+        .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
     context.metrics.api_write("BpfProgram");
-    let patched = patched.map_err(|error| ApiError::new(format!("set the finalizers of BpfProgram {name}"), error))?;
+    let patched =
+        patched.map_err(|error| ApiError::new(format!("set the finalizers of BpfProgram {name}"), error))?;
     refresh_program(context, patched);
     Ok(())
 }
@@ -89,9 +126,16 @@ async fn create_revision(
         owner_references: program.controller_owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     };
-    let revision = BpfRevision { metadata, spec: spec.clone(), status: None };
+    let revision = BpfRevision {
+        metadata,
+        spec: spec.clone(),
+        status: None,
+    };
     let attempt = format!("create BpfRevision {name}");
-    let created = context.revision_api.create(&PostParams::default(), &revision).await;
+    let created = context
+        .revision_api
+        .create(&PostParams::default(), &revision)
+        .await;
     context.metrics.api_write("BpfRevision");
     match created {
         Ok(created) => {
@@ -99,9 +143,17 @@ async fn create_revision(
             Ok(created)
         }
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            let known = context.revision_api.get(name).await.map_err(|error| ApiError::new(&attempt, error))?;
+            let known = context
+                .revision_api
+                .get(name)
+                .await
+                .map_err(|error| ApiError::new(&attempt, error))?;
             let uid = program.uid();
-            if known.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref()) {
+            if known
+                .owner_references()
+                .iter()
+                .any(|owner| Some(&owner.uid) == uid.as_ref())
+            {
                 return Ok(known);
             }
             // It belonged to an earlier BpfProgram of this name, or to none, and would go with that one.
@@ -127,12 +179,20 @@ async fn copy_object(
                 Ok(bytes) => bytes,
                 Err(error) => {
                     // Nodes that have the object go on; new ones cannot get it.
-                    applied.warnings.push(format!("object {} of revision {} is lost: {error}", copy.digest, copy.revision));
+                    applied.warnings.push(format!(
+                        "object {} of revision {} is lost: {error}",
+                        copy.digest, copy.revision
+                    ));
                     return Ok(());
                 }
             },
         };
-        let made = api.create(&PostParams::default(), &config_map::copy(copy.digest, &bytes, owner)).await;
+        let made = api
+            .create(
+                &PostParams::default(),
+                &config_map::copy(copy.digest, &bytes, owner),
+            )
+            .await;
         context.metrics.api_write("ConfigMap");
         match made {
             Ok(_) => return Ok(()),
@@ -143,14 +203,20 @@ async fn copy_object(
     let patch = Patch::Strategic(config_map::add_owner(owner));
     let patched = api.patch(&name, &PatchParams::default(), &patch).await;
     context.metrics.api_write("ConfigMap");
-    patched.map(|_| ()).map_err(|error| ApiError::new(format!("add an owner to ConfigMap {name}"), error))
+    patched
+        .map(|_| ())
+        .map_err(|error| ApiError::new(format!("add an owner to ConfigMap {name}"), error))
 }
 
 async fn set_sources(context: &Context, name: &str, sources: &[RevisionSource]) -> Result<(), ApiError> {
     let patch = Patch::Merge(json!({"status": {"sources": sources}}));
-    let patched = context.revision_api.patch_status(name, &PatchParams::default(), &patch).await;
+    let patched = context
+        .revision_api
+        .patch_status(name, &PatchParams::default(), &patch)
+        .await;
     context.metrics.api_write("BpfRevision");
-    let patched = patched.map_err(|error| ApiError::new(format!("set the sources of BpfRevision {name}"), error))?;
+    let patched =
+        patched.map_err(|error| ApiError::new(format!("set the sources of BpfRevision {name}"), error))?;
     let version = patched.resource_version();
     let view = RevisionView::new(kube::core::DeserializeGuard(Ok(patched)));
     context.revisions.refresh(name, version, view);
@@ -158,7 +224,13 @@ async fn set_sources(context: &Context, name: &str, sources: &[RevisionSource]) 
 }
 
 async fn delete_revision(context: &Context, name: &str, uid: Option<String>) -> Result<(), ApiError> {
-    let params = DeleteParams { preconditions: Some(Preconditions { uid, resource_version: None }), ..DeleteParams::default() };
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
     let deleted = context.revision_api.delete(name, &params).await;
     context.metrics.api_write("BpfRevision");
     match deleted {
@@ -177,7 +249,10 @@ pub async fn publish(context: &Context, input: &Input, plan: &Plan, status: BpfP
     }
     let name = input.name();
     let patch = Patch::Merge(json!({"status": with_nulls(&status)}));
-    let patched = context.program_api.patch_status(&name, &PatchParams::default(), &patch).await;
+    let patched = context
+        .program_api
+        .patch_status(&name, &PatchParams::default(), &patch)
+        .await;
     context.metrics.api_write("BpfProgram");
     match patched {
         Ok(patched) => refresh_program(context, patched),
@@ -196,7 +271,14 @@ pub async fn publish(context: &Context, input: &Input, plan: &Plan, status: BpfP
 
 /// A status for a merge patch: what is absent has to be said, or it stays.
 fn with_nulls(status: &BpfProgramStatus) -> Value {
-    let BpfProgramStatus { observed_generation, revision, updated_revision, nodes, failures, conditions } = status;
+    let BpfProgramStatus {
+        observed_generation,
+        revision,
+        updated_revision,
+        nodes,
+        failures,
+        conditions,
+    } = status;
     json!({
         "observedGeneration": observed_generation,
         "revision": revision,

@@ -32,9 +32,16 @@ pub async fn gather(context: &Context, name: &str) -> Option<Input> {
         }
     };
     let uid = program.uid();
-    let mine = |owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| Some(&owner.uid) == uid.as_ref();
-    let live: HashSet<String> =
-        context.agents.list().into_iter().filter(|agent| agent.live).map(|agent| agent.node.clone()).collect();
+    let mine = |owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| {
+        Some(&owner.uid) == uid.as_ref()
+    };
+    let live: HashSet<String> = context
+        .agents
+        .list()
+        .into_iter()
+        .filter(|agent| agent.live)
+        .map(|agent| agent.node.clone())
+        .collect();
     let mut input = Input {
         nodes: context
             .nodes
@@ -66,8 +73,14 @@ pub async fn gather(context: &Context, name: &str) -> Option<Input> {
 }
 
 fn copies(context: &Context) -> Vec<(String, Arc<crate::view::ConfigMapView>)> {
-    let names = context.config_maps.names().into_iter().filter(|name| name.starts_with(OBJECT_CONFIG_MAP_PREFIX));
-    names.filter_map(|name| context.config_maps.get(&name).map(|view| (name, view))).collect()
+    let names = context
+        .config_maps
+        .names()
+        .into_iter()
+        .filter(|name| name.starts_with(OBJECT_CONFIG_MAP_PREFIX));
+    names
+        .filter_map(|name| context.config_maps.get(&name).map(|view| (name, view)))
+        .collect()
 }
 
 /// The objects of each variant. What they hold is read only where it matters: for a new revision, and where
@@ -78,18 +91,33 @@ async fn objects(context: &Context, input: &Input) -> Result<Vec<(String, Object
     let mut all = Vec::new();
     for variant in &program.spec.variants {
         let key = (name.as_str(), variant.name.as_str());
-        let found =
-            context.resolver.resolve(key, &variant.object, input.current(), &context.store, &context.config_maps).await?;
+        let found = context
+            .resolver
+            .resolve(
+                key,
+                &variant.object,
+                input.current(),
+                &context.store,
+                &context.config_maps,
+            )
+            .await?;
         all.push((variant.name.clone(), found));
     }
     let spec = validate::revision_spec(program, &all);
     let is_new = canonical::revision_name(&spec).is_ok_and(|revision| input.revision(&revision).is_none());
-    let kernels_lack_btf = input.nodes.iter().any(|node| node.bpf_node.as_ref().is_some_and(|known| known.btf == Fact::No));
+    let kernels_lack_btf = input
+        .nodes
+        .iter()
+        .any(|node| node.bpf_node.as_ref().is_some_and(|known| known.btf == Fact::No));
     if !is_new && !kernels_lack_btf {
         return Ok(all);
     }
     for (_, objects) in &mut all {
-        for resolved in objects.objects.iter_mut().filter(|resolved| resolved.info.is_none()) {
+        for resolved in objects
+            .objects
+            .iter_mut()
+            .filter(|resolved| resolved.info.is_none())
+        {
             let digest = resolved.object.digest;
             let bytes = match context.store.get(digest).await {
                 Ok(bytes) => bytes,
@@ -99,7 +127,10 @@ async fn objects(context: &Context, input: &Input) -> Result<Vec<(String, Object
                     return Err(Fault::transient(ProgramReason::ApiUnavailable, error.to_string()));
                 }
                 Err(error @ StoreError::Unavailable { .. }) => {
-                    return Err(Fault::transient(ProgramReason::RegistryUnavailable, error.to_string()));
+                    return Err(Fault::transient(
+                        ProgramReason::RegistryUnavailable,
+                        error.to_string(),
+                    ));
                 }
             };
             let inspected = resolve::inspect(&bytes, &digest.to_string())?;

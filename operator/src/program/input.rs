@@ -60,19 +60,25 @@ impl Input {
 
     /// One of its revisions.
     pub fn revision(&self, name: &str) -> Option<&BpfRevision> {
-        self.revisions.iter().find(|revision| revision.metadata.name.as_deref() == Some(name))
+        self.revisions
+            .iter()
+            .find(|revision| revision.metadata.name.as_deref() == Some(name))
     }
 
     /// The nodes that a selector selects.
     pub fn selected(&self, selector: &NodeSelector) -> impl Iterator<Item = &NodeInput> {
-        self.nodes.iter().filter(|input| selector.matches(&input.node.labels))
+        self.nodes
+            .iter()
+            .filter(|input| selector.matches(&input.node.labels))
     }
 
     /// Nodes with a live agent that hold this program or do not say yet that they do not.
     pub fn holders(&self) -> impl Iterator<Item = &NodeInput> {
         let name = self.name();
         self.nodes.iter().filter(move |input| {
-            let Some(bpf_node) = &input.bpf_node else { return false };
+            let Some(bpf_node) = &input.bpf_node else {
+                return false;
+            };
             let holds = bpf_node.wanted(&name).is_some() || bpf_node.row(&name).is_some();
             input.is_live() && (holds || !bpf_node.is_current())
         })

@@ -1,6 +1,8 @@
 //! One BpfProgram: gather, validate, plan, apply, report.
 
 pub mod apply;
+#[cfg(test)]
+mod fixtures;
 pub mod gather;
 pub mod input;
 pub mod nodes;
@@ -21,7 +23,12 @@ pub async fn reconcile(context: &Context, name: &str) -> Outcome {
     let applied = apply::apply(context, &input, &plan).await;
     let status = report::report(&input, &accepted, &plan, &applied, context.now());
     let published = apply::publish(context, &input, &plan, status).await;
-    next(context, name, accepted.err().is_some_and(|fault| fault.retry), applied.failure.is_some() || !published)
+    next(
+        context,
+        name,
+        accepted.err().is_some_and(|fault| fault.retry),
+        applied.failure.is_some() || !published,
+    )
 }
 
 /// When to look again without being told of a change.

@@ -46,18 +46,29 @@ pub fn standing(input: &NodeInput, program: &str, wanted: Option<&str>) -> Stand
     if !input.live_agent {
         return Standing::WithoutAgent;
     }
-    let (Some(bpf_node), Some(wanted)) = (input.bpf_node.as_deref(), wanted) else { return Standing::Pending };
+    let (Some(bpf_node), Some(wanted)) = (input.bpf_node.as_deref(), wanted) else {
+        return Standing::Pending;
+    };
     if bpf_node.wanted(program) != Some(wanted) || !bpf_node.is_current() {
         return Standing::Pending;
     }
-    let Some(row) = bpf_node.row(program) else { return Standing::Pending };
+    let Some(row) = bpf_node.row(program) else {
+        return Standing::Pending;
+    };
     let attached = row.revision.as_deref() == Some(wanted);
-    let speaks_of_wanted = row.failing_revision.as_deref().or(row.revision.as_deref()).is_none_or(|name| name == wanted);
+    let speaks_of_wanted = row
+        .failing_revision
+        .as_deref()
+        .or(row.revision.as_deref())
+        .is_none_or(|name| name == wanted);
     match row.reason.as_deref() {
-        Some(reason) if reason == NodeReason::Pending.as_str() || reason == NodeReason::Removing.as_str() => Standing::Pending,
-        Some(reason) if speaks_of_wanted => {
-            Standing::Failed { reason: reason.to_owned(), message: row.message.clone().unwrap_or_default() }
+        Some(reason) if reason == NodeReason::Pending.as_str() || reason == NodeReason::Removing.as_str() => {
+            Standing::Pending
         }
+        Some(reason) if speaks_of_wanted => Standing::Failed {
+            reason: reason.to_owned(),
+            message: row.message.clone().unwrap_or_default(),
+        },
         Some(_) => Standing::Pending,
         None if attached && row.hooks_attached == row.hooks_wanted => Standing::Ready,
         None => Standing::Pending,
@@ -108,7 +119,10 @@ impl Tally {
         let mut running: Option<Option<String>> = None;
         for node in &input.nodes {
             if !selector.is_some_and(|selector| selector.matches(&node.node.labels)) {
-                let holds = node.bpf_node.as_ref().is_some_and(|known| known.row(&name).is_some());
+                let holds = node
+                    .bpf_node
+                    .as_ref()
+                    .is_some_and(|known| known.row(&name).is_some());
                 tally.leaving += u32::from(holds && node.is_live());
                 continue;
             }
@@ -117,7 +131,9 @@ impl Tally {
             let standing = standing(node, &name, wanted);
             if node.is_live() {
                 let row = node.bpf_node.as_ref().and_then(|known| known.row(&name));
-                let here = row.filter(|row| row.hooks_attached == row.hooks_wanted).and_then(|row| row.revision.clone());
+                let here = row
+                    .filter(|row| row.hooks_attached == row.hooks_wanted)
+                    .and_then(|row| row.revision.clone());
                 running = match running {
                     None => Some(here),
                     Some(known) if known == here => Some(here),
@@ -148,7 +164,9 @@ impl Tally {
             }
         }
         tally.failures = groups.into_values().collect();
-        tally.failures.sort_by(|a, b| b.nodes.cmp(&a.nodes).then_with(|| a.reason.cmp(&b.reason)));
+        tally
+            .failures
+            .sort_by(|a, b| b.nodes.cmp(&a.nodes).then_with(|| a.reason.cmp(&b.reason)));
         tally.failures.truncate(MAX_GROUPS);
         tally.on_all_nodes = running.flatten();
         tally
@@ -162,8 +180,16 @@ pub fn incompatible(node: &BpfNodeView, accepted: &Accepted) -> Option<String> {
     let mut reasons = Vec::new();
     for variant in &accepted.spec.variants {
         let Some(object) = variant.object_for(architecture) else {
-            let known: Vec<&str> = variant.objects.iter().filter_map(|object| object.architecture.as_deref()).collect();
-            reasons.push(format!("variant {} has objects for {} and none for {architecture}", variant.name, known.join(", ")));
+            let known: Vec<&str> = variant
+                .objects
+                .iter()
+                .filter_map(|object| object.architecture.as_deref())
+                .collect();
+            reasons.push(format!(
+                "variant {} has objects for {} and none for {architecture}",
+                variant.name,
+                known.join(", ")
+            ));
             continue;
         };
         let needs = accepted.needs.get(&object.digest);
@@ -176,7 +202,10 @@ pub fn incompatible(node: &BpfNodeView, accepted: &Accepted) -> Option<String> {
                 needs.kernel_btf.as_deref().unwrap_or_default()
             )),
             Some(needs) if needs.relocation => {
-                reasons.push(format!("kernel {kernel} carries no BTF to relocate variant {} against", variant.name));
+                reasons.push(format!(
+                    "kernel {kernel} carries no BTF to relocate variant {} against",
+                    variant.name
+                ));
             }
             _ => return None,
         }

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use bpfleet_crds::{
-    BpfRevisionSpec, Digest, names::FINALIZER, program::DEFAULT_REVISION_HISTORY_LIMIT, revision::RevisionSource,
+    BpfRevisionSpec, Digest, names::FINALIZER, program::DEFAULT_REVISION_HISTORY_LIMIT,
+    revision::RevisionSource,
 };
 use kube::ResourceExt as _;
 
 use super::{input::Input, validate::Accepted};
-use crate::{error::Fault, node::Desired, objects::config_map};
+use crate::{error::Fault, node::Desired, objects::config_map, view::BpfNodeView};
 
 /// What has to be done, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +45,15 @@ pub struct CopyObject {
 impl Plan {
     /// Whether it does nothing, given what was decided before.
     pub fn is_empty(&self, previous: Option<&Desired>) -> bool {
-        let Self { add_finalizer, create, copies, sources, desired, prune, remove_finalizer } = self;
+        let Self {
+            add_finalizer,
+            create,
+            copies,
+            sources,
+            desired,
+            prune,
+            remove_finalizer,
+        } = self;
         !add_finalizer
             && create.is_none()
             && copies.is_empty()
@@ -78,16 +87,27 @@ pub fn plan(input: &Input, accepted: &Result<Accepted, Fault>) -> Plan {
             if known.is_none() {
                 plan.create = Some((accepted.revision.clone(), accepted.spec.clone()));
             }
-            let listed = known.and_then(|known| known.status.as_ref()).map(|status| status.sources.as_slice());
+            let listed = known
+                .and_then(|known| known.status.as_ref())
+                .map(|status| status.sources.as_slice());
             if listed != Some(accepted.sources.as_slice()) {
                 plan.sources = Some((accepted.revision.clone(), accepted.sources.clone()));
             }
-            plan.desired = Desired::Run { revision: accepted.revision.clone(), selector: accepted.selector.clone() };
+            plan.desired = Desired::Run {
+                revision: accepted.revision.clone(),
+                selector: accepted.selector.clone(),
+            };
             Some(accepted.revision.as_str())
         }
         Err(_) => {
-            plan.desired = Desired::Hold { joining: input.previous.as_ref().and_then(Desired::joining) };
-            input.program.status.as_ref().and_then(|status| status.updated_revision.as_deref())
+            plan.desired = Desired::Hold {
+                joining: input.previous.as_ref().and_then(Desired::joining),
+            };
+            input
+                .program
+                .status
+                .as_ref()
+                .and_then(|status| status.updated_revision.as_deref())
         }
     };
     plan.prune = prune(input, wanted);
@@ -97,17 +117,32 @@ pub fn plan(input: &Input, accepted: &Result<Accepted, Fault>) -> Plan {
 
 /// Revisions beyond the limit that no node knows, oldest last.
 fn prune(input: &Input, wanted: Option<&str>) -> Vec<String> {
-    let limit = input.program.spec.revision_history_limit.unwrap_or(DEFAULT_REVISION_HISTORY_LIMIT);
+    let limit = input
+        .program
+        .spec
+        .revision_history_limit
+        .unwrap_or(DEFAULT_REVISION_HISTORY_LIMIT);
     let known = input.nodes.iter().filter_map(|input| input.bpf_node.as_deref());
-    let used: BTreeSet<&str> = known.flat_map(|bpf_node| bpf_node.revisions()).collect();
+    let used: BTreeSet<&str> = known.flat_map(BpfNodeView::revisions).collect();
     let mut unused: Vec<_> = input
         .revisions
         .iter()
-        .filter(|revision| revision.metadata.name.as_deref().is_some_and(|name| Some(name) != wanted && !used.contains(name)))
+        .filter(|revision| {
+            revision
+                .metadata
+                .name
+                .as_deref()
+                .is_some_and(|name| Some(name) != wanted && !used.contains(name))
+        })
         .map(|revision| (revision.creation_timestamp(), revision.name_any()))
         .collect();
     unused.sort();
-    unused.into_iter().rev().skip(limit as usize).map(|(_, name)| name).collect()
+    unused
+        .into_iter()
+        .rev()
+        .skip(limit as usize)
+        .map(|(_, name)| name)
+        .collect()
 }
 
 /// Copies that are missing, or lack a revision as owner.
@@ -115,17 +150,32 @@ fn copies(input: &Input, accepted: Option<&Accepted>, pruned: &[String]) -> Vec<
     let mut copies = Vec::new();
     let mut need = |digest: Digest, revision: &str, uid: Option<&str>| {
         let name = config_map::copy_name(digest);
-        let copy = input.copies.iter().find(|(known, _)| *known == name).map(|(_, view)| view);
-        let owned = copy.is_some_and(|copy| uid.is_some_and(|uid| copy.owners.iter().any(|owner| owner == uid)));
+        let copy = input
+            .copies
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, view)| view);
+        let owned =
+            copy.is_some_and(|copy| uid.is_some_and(|uid| copy.owners.iter().any(|owner| owner == uid)));
         if !owned {
-            copies.push(CopyObject { digest, revision: revision.to_owned(), missing: copy.is_none() });
+            copies.push(CopyObject {
+                digest,
+                revision: revision.to_owned(),
+                missing: copy.is_none(),
+            });
         }
     };
     let copied = |source: &&RevisionSource| source.config_map.is_some();
     let new = accepted.map(|accepted| accepted.revision.as_str());
     if let Some(accepted) = accepted {
-        let uid = input.revision(&accepted.revision).and_then(|known| known.metadata.uid.as_deref());
-        accepted.sources.iter().filter(copied).for_each(|source| need(source.digest, &accepted.revision, uid));
+        let uid = input
+            .revision(&accepted.revision)
+            .and_then(|known| known.metadata.uid.as_deref());
+        accepted
+            .sources
+            .iter()
+            .filter(copied)
+            .for_each(|source| need(source.digest, &accepted.revision, uid));
     }
     for revision in &input.revisions {
         let name = revision.name_any();
@@ -133,7 +183,9 @@ fn copies(input: &Input, accepted: Option<&Accepted>, pruned: &[String]) -> Vec<
             continue;
         }
         let sources = revision.status.iter().flat_map(|status| &status.sources);
-        sources.filter(copied).for_each(|source| need(source.digest, &name, revision.metadata.uid.as_deref()));
+        sources
+            .filter(copied)
+            .for_each(|source| need(source.digest, &name, revision.metadata.uid.as_deref()));
     }
     copies
 }

@@ -32,7 +32,11 @@ struct Verdict {
 }
 
 fn verdict(status: impl Into<Status>, reason: ProgramReason, message: impl Into<String>) -> Verdict {
-    Verdict { status: status.into(), reason, message: message.into() }
+    Verdict {
+        status: status.into(),
+        reason,
+        message: message.into(),
+    }
 }
 
 /// The status that the BpfProgram shall have.
@@ -57,11 +61,26 @@ pub fn report(
     let compatible = compatible_verdict(input, accepted);
     let ready = ready_verdict(input, accepted, applied, wanted.as_deref(), &tally);
     let stalled = stalled_verdict(input, accepted, applied, &tally);
-    for (type_, verdict) in
-        [(ACCEPTED, accepted_verdict), (COMPATIBLE, compatible), (READY, ready), (STALLED, stalled)]
-    {
-        let Verdict { status: holds, reason, message } = verdict;
-        conditions::set(&mut status.conditions, type_, holds, reason.as_str(), message, generation, now);
+    for (type_, verdict) in [
+        (ACCEPTED, accepted_verdict),
+        (COMPATIBLE, compatible),
+        (READY, ready),
+        (STALLED, stalled),
+    ] {
+        let Verdict {
+            status: holds,
+            reason,
+            message,
+        } = verdict;
+        conditions::set(
+            &mut status.conditions,
+            type_,
+            holds,
+            reason.as_str(),
+            message,
+            generation,
+            now,
+        );
     }
     if let Some(revision) = tally.on_all_nodes.filter(|_| !input.deleting()) {
         status.revision = Some(revision);
@@ -76,7 +95,10 @@ pub fn report(
 fn accepted_verdict(accepted: &Result<Accepted, Fault>, applied: &Applied) -> Verdict {
     match accepted {
         Ok(accepted) => {
-            let mut message = format!("the spec and its objects are valid; revision {}", accepted.revision);
+            let mut message = format!(
+                "the spec and its objects are valid; revision {}",
+                accepted.revision
+            );
             for warning in accepted.warnings.iter().chain(&applied.warnings) {
                 message.push_str("; ");
                 message.push_str(warning);
@@ -89,23 +111,44 @@ fn accepted_verdict(accepted: &Result<Accepted, Fault>, applied: &Applied) -> Ve
 
 fn compatible_verdict(input: &Input, accepted: &Result<Accepted, Fault>) -> Verdict {
     let Ok(accepted) = accepted else {
-        return verdict(Status::Unknown, ProgramReason::NotAccepted, "not known before the program is accepted");
+        return verdict(
+            Status::Unknown,
+            ProgramReason::NotAccepted,
+            "not known before the program is accepted",
+        );
     };
-    let live: Vec<_> = input.selected(&accepted.selector).filter(|node| node.is_live()).collect();
-    let known: Vec<_> = live.iter().filter_map(|node| node.bpf_node.as_deref()).filter(|n| n.architecture.is_some()).collect();
+    let live: Vec<_> = input
+        .selected(&accepted.selector)
+        .filter(|node| node.is_live())
+        .collect();
+    let known: Vec<_> = live
+        .iter()
+        .filter_map(|node| node.bpf_node.as_deref())
+        .filter(|n| n.architecture.is_some())
+        .collect();
     if known.is_empty() {
         let message = "no selected node has told what its kernel can do yet";
         return verdict(Status::Unknown, ProgramReason::Pending, message);
     }
-    let problems: Vec<_> =
-        known.iter().filter_map(|node| incompatible(node, accepted).map(|why| (node.name.as_str(), why))).collect();
+    let problems: Vec<_> = known
+        .iter()
+        .filter_map(|node| incompatible(node, accepted).map(|why| (node.name.as_str(), why)))
+        .collect();
     match problems.first() {
         None => {
-            let message = format!("nothing that {} of {} live nodes report speaks against it", known.len(), live.len());
+            let message = format!(
+                "nothing that {} of {} live nodes report speaks against it",
+                known.len(),
+                live.len()
+            );
             verdict(true, ProgramReason::AllNodesCompatible, message)
         }
         Some((name, why)) => {
-            let message = format!("{} of {} live nodes cannot run it, such as {name}: {why}", problems.len(), live.len());
+            let message = format!(
+                "{} of {} live nodes cannot run it, such as {name}: {why}",
+                problems.len(),
+                live.len()
+            );
             verdict(false, ProgramReason::IncompatibleNodes, message)
         }
     }
@@ -123,7 +166,10 @@ fn ready_verdict(
         let holders: Vec<&str> = input.holders().map(|node| node.node.name.as_str()).collect();
         let message = match holders.first() {
             None => "no live node holds it any more".to_owned(),
-            Some(first) => format!("waiting for {} to let go of it, such as {first}", nodes(holders.len())),
+            Some(first) => format!(
+                "waiting for {} to let go of it, such as {first}",
+                nodes(holders.len())
+            ),
         };
         return verdict(false, ProgramReason::Deleting, message);
     }
@@ -132,47 +178,93 @@ fn ready_verdict(
             Some(revision) => format!("revision {revision} goes on running where it ran"),
             None => "nothing runs yet".to_owned(),
         };
-        return verdict(false, ProgramReason::NotAccepted, format!("{}; {running}: {}", fault.reason, fault.message));
+        return verdict(
+            false,
+            ProgramReason::NotAccepted,
+            format!("{}; {running}: {}", fault.reason, fault.message),
+        );
     }
     if let Some(failure) = &applied.failure {
-        return verdict(false, ProgramReason::ApiUnavailable, format!("{failure}; trying again"));
+        return verdict(
+            false,
+            ProgramReason::ApiUnavailable,
+            format!("{failure}; trying again"),
+        );
     }
     let live = counts.ready + counts.pending + counts.failed;
     let aside = aside(tally);
     match () {
         () if counts.selected == 0 => {
-            verdict(false, ProgramReason::NoNodesSelected, "nodeSelector selects no Linux node; correct it or label nodes")
+            let message = format!("nodeSelector selects no Linux node; correct it or label nodes{aside}");
+            verdict(false, ProgramReason::NoNodesSelected, message)
         }
         () if live == 0 => verdict(
             false,
             ProgramReason::NoLiveAgents,
-            format!("none of {} selected has a running agent{aside}", nodes(counts.selected as usize)),
+            format!(
+                "none of {} selected has a running agent{aside}",
+                nodes(counts.selected as usize)
+            ),
         ),
         () if counts.failed > 0 => {
             let first = tally.failures.first();
-            let example = first.map(|group| format!(", such as {}: {}: {}", group.example_node, group.reason, group.message));
-            let message = format!("{} of {live} live nodes failed{}{aside}", counts.failed, example.unwrap_or_default());
+            let example = first.map(|group| {
+                format!(
+                    ", such as {}: {}: {}",
+                    group.example_node, group.reason, group.message
+                )
+            });
+            let message = format!(
+                "{} of {live} live nodes failed{}{aside}",
+                counts.failed,
+                example.unwrap_or_default()
+            );
             verdict(false, ProgramReason::NodesFailed, message)
         }
         () if counts.pending > 0 => {
-            let message = format!("{} of {live} live nodes run the wanted revision{aside}", counts.ready);
+            let message = format!(
+                "{} of {live} live nodes run the wanted revision{aside}",
+                counts.ready
+            );
             verdict(false, ProgramReason::RollingOut, message)
         }
-        () => verdict(true, ProgramReason::AllNodesReady, format!("it runs on all {}{aside}", nodes(live as usize))),
+        () => verdict(
+            true,
+            ProgramReason::AllNodesReady,
+            format!("it runs on all {}{aside}", nodes(live as usize)),
+        ),
     }
 }
 
-fn stalled_verdict(input: &Input, accepted: &Result<Accepted, Fault>, applied: &Applied, tally: &Tally) -> Verdict {
+fn stalled_verdict(
+    input: &Input,
+    accepted: &Result<Accepted, Fault>,
+    applied: &Applied,
+    tally: &Tally,
+) -> Verdict {
     if input.deleting() {
         return verdict(false, ProgramReason::Deleting, "being deleted");
     }
     match accepted {
         Err(fault) if !fault.retry => return verdict(true, fault.reason, fault.message.clone()),
-        Err(fault) => return verdict(false, ProgramReason::Progressing, format!("trying again: {}", fault.message)),
+        Err(fault) => {
+            return verdict(
+                false,
+                ProgramReason::Progressing,
+                format!("trying again: {}", fault.message),
+            );
+        }
         Ok(_) => {}
     }
-    if applied.failure.is_none() && tally.stuck > 0 && tally.counts.pending == 0 && tally.stuck == tally.counts.failed {
-        let message = format!("{} cannot run it without a change; see status.failures", nodes(tally.stuck as usize));
+    if applied.failure.is_none()
+        && tally.stuck > 0
+        && tally.counts.pending == 0
+        && tally.stuck == tally.counts.failed
+    {
+        let message = format!(
+            "{} cannot run it without a change; see status.failures",
+            nodes(tally.stuck as usize)
+        );
         return verdict(true, ProgramReason::NodesFailed, message);
     }
     verdict(false, ProgramReason::Progressing, "nothing stands in the way")
@@ -195,7 +287,11 @@ fn aside(tally: &Tally) -> String {
 }
 
 fn nodes(count: usize) -> String {
-    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+    if count == 1 {
+        "1 node".to_owned()
+    } else {
+        format!("{count} nodes")
+    }
 }
 
 /// An event: whether it is a warning, its reason, and its text.
@@ -214,27 +310,47 @@ pub struct Note {
 pub fn notes(before: &BpfProgramStatus, after: &BpfProgramStatus) -> Vec<Note> {
     let mut notes = Vec::new();
     for type_ in [ACCEPTED, COMPATIBLE, READY] {
-        let Some(new) = conditions::find(&after.conditions, type_) else { continue };
+        let Some(new) = conditions::find(&after.conditions, type_) else {
+            continue;
+        };
         let old = conditions::find(&before.conditions, type_);
         let turned = old.is_none_or(|old| (&old.status, &old.reason) != (&new.status, &new.reason));
         // What a message of Accepted warns of is worth an event of its own.
-        let warned = type_ == ACCEPTED && new.status == "True" && new.message.contains("kept and goes on running");
+        let warned =
+            type_ == ACCEPTED && new.status == "True" && new.message.contains("kept and goes on running");
         let known = old.is_some_and(|old| old.message == new.message);
         if warned && !known {
             let message = truncate(&new.message, MAX_MESSAGE_BYTES).to_owned();
-            notes.push(Note { warning: true, reason: "SourceGone".to_owned(), message });
+            notes.push(Note {
+                warning: true,
+                reason: "SourceGone".to_owned(),
+                message,
+            });
         }
         // Ready=False/NotAccepted only repeats Accepted; Unknown is no news.
         if turned && new.status != "Unknown" && new.reason != ProgramReason::NotAccepted.as_str() {
             let bad = new.status == "False"
-                && ![ProgramReason::RollingOut, ProgramReason::Deleting].iter().any(|fine| new.reason == fine.as_str());
+                && ![ProgramReason::RollingOut, ProgramReason::Deleting]
+                    .iter()
+                    .any(|fine| new.reason == fine.as_str());
             let message = truncate(&new.message, MAX_MESSAGE_BYTES).to_owned();
-            notes.push(Note { warning: bad, reason: new.reason.clone(), message });
+            notes.push(Note {
+                warning: bad,
+                reason: new.reason.clone(),
+                message,
+            });
         }
     }
     if after.updated_revision.is_some() && after.updated_revision != before.updated_revision {
-        let message = format!("nodes shall run revision {}", after.updated_revision.as_deref().unwrap_or_default());
-        notes.push(Note { warning: false, reason: "RevisionCreated".to_owned(), message });
+        let message = format!(
+            "nodes shall run revision {}",
+            after.updated_revision.as_deref().unwrap_or_default()
+        );
+        notes.push(Note {
+            warning: false,
+            reason: "RevisionCreated".to_owned(),
+            message,
+        });
     }
     notes
 }

@@ -52,7 +52,11 @@ pub struct Needs {
 pub fn revision_spec(program: &BpfProgram, objects: &[(String, Objects)]) -> BpfRevisionSpec {
     let variant = |(name, objects): &(String, Objects)| RevisionVariant {
         name: name.clone(),
-        objects: objects.objects.iter().map(|resolved| resolved.object.clone()).collect(),
+        objects: objects
+            .objects
+            .iter()
+            .map(|resolved| resolved.object.clone())
+            .collect(),
     };
     BpfRevisionSpec {
         program: program.name_any(),
@@ -69,19 +73,31 @@ pub fn validate(input: &Input) -> Result<Accepted, Fault> {
     let invalid = |message: String| Fault::permanent(ProgramReason::InvalidSpec, message);
     let program = &input.program;
     let selector = NodeSelector::new(program.spec.node_selector.as_ref()).map_err(invalid)?;
-    unique("variants", program.spec.variants.iter().map(|variant| variant.name.as_str())).map_err(invalid)?;
+    unique(
+        "variants",
+        program.spec.variants.iter().map(|variant| variant.name.as_str()),
+    )
+    .map_err(invalid)?;
     let hooks = program.spec.hooks.as_deref();
-    unique("hooks", hooks.iter().copied().flatten().map(|hook| hook.name.as_str())).map_err(invalid)?;
+    unique(
+        "hooks",
+        hooks.iter().copied().flatten().map(|hook| hook.name.as_str()),
+    )
+    .map_err(invalid)?;
 
     let objects = input.objects.as_ref().map_err(Clone::clone)?;
     let spec = revision_spec(program, objects);
-    let revision = canonical::revision_name(&spec).map_err(|error| invalid(format!("spec cannot be written down: {error}")))?;
+    let revision = canonical::revision_name(&spec)
+        .map_err(|error| invalid(format!("spec cannot be written down: {error}")))?;
     let known = input.revision(&revision).is_some();
     let mut needs = BTreeMap::new();
     let mut sources: Vec<RevisionSource> = Vec::new();
     for (variant, objects) in objects {
         for resolved in &objects.objects {
-            if !sources.iter().any(|source| source.digest == resolved.source.digest) {
+            if !sources
+                .iter()
+                .any(|source| source.digest == resolved.source.digest)
+            {
                 sources.push(resolved.source.clone());
             }
             match &resolved.info {
@@ -91,21 +107,34 @@ pub fn validate(input: &Input) -> Result<Accepted, Fault> {
                 // What is a revision was checked when it became one.
                 None if known => {}
                 None => {
-                    let message = format!("the object of variant {variant} has not been read yet; trying again");
+                    let message =
+                        format!("the object of variant {variant} has not been read yet; trying again");
                     return Err(Fault::transient(ProgramReason::ApiUnavailable, message));
                 }
             }
         }
     }
-    let warnings = objects.iter().filter_map(|(_, objects)| objects.warning.clone()).collect();
-    Ok(Accepted { revision, spec, sources, selector, needs, warnings })
+    let warnings = objects
+        .iter()
+        .filter_map(|(_, objects)| objects.warning.clone())
+        .collect();
+    Ok(Accepted {
+        revision,
+        spec,
+        sources,
+        selector,
+        needs,
+        warnings,
+    })
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let mut seen = std::collections::BTreeSet::new();
     for name in names {
         if !seen.insert(name) {
-            return Err(format!("two {what} are called {name}; give each a name of its own"));
+            return Err(format!(
+                "two {what} are called {name}; give each a name of its own"
+            ));
         }
     }
     Ok(())
@@ -125,14 +154,25 @@ fn check(program: &BpfProgram, variant: &str, inspected: &Inspected) -> Result<N
         Err(problems) => problems,
     };
     let spec = problems.iter().any(|problem| problem.kind == ProblemKind::Spec);
-    let reason = if spec { ProgramReason::InvalidSpec } else { ProgramReason::InvalidObject };
+    let reason = if spec {
+        ProgramReason::InvalidSpec
+    } else {
+        ProgramReason::InvalidObject
+    };
     let mut message = format!("variant {variant}: ");
-    let texts: Vec<String> = problems.iter().take(MAX_PROBLEMS).map(ToString::to_string).collect();
+    let texts: Vec<String> = problems
+        .iter()
+        .take(MAX_PROBLEMS)
+        .map(ToString::to_string)
+        .collect();
     message.push_str(&texts.join("; "));
     if problems.len() > MAX_PROBLEMS {
         message.push_str(&format!("; and {} more", problems.len() - MAX_PROBLEMS));
     }
-    Err(Fault::permanent(reason, truncate(&message, MAX_MESSAGE_BYTES).to_owned()))
+    Err(Fault::permanent(
+        reason,
+        truncate(&message, MAX_MESSAGE_BYTES).to_owned(),
+    ))
 }
 
 #[cfg(test)]

@@ -68,7 +68,10 @@ fn found(wanted: Option<&str>, layers: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
 #[case::dots("./a//x.o")]
 fn a_file_is_found_however_its_path_is_written(#[case] wanted: &str) {
     let layer = tar(&[Directory("a"), File("./a/x.o", b"one"), File("b", b"two")]);
-    assert_eq!(found(Some(wanted), &[layer]), [("a/x.o".to_owned(), b"one".to_vec())]);
+    assert_eq!(
+        found(Some(wanted), &[layer]),
+        [("a/x.o".to_owned(), b"one".to_vec())]
+    );
 }
 
 #[test]
@@ -81,8 +84,14 @@ fn every_packing_is_read() {
         (zstd, "application/vnd.oci.image.layer.v1.tar+zstd"),
     ] {
         let mut search = Search::new(Wanted::OnlyObject);
-        search.layer(bytes.as_slice(), Packing::of_media_type(media_type).unwrap()).unwrap();
-        assert_eq!(search.finish().0, [("x.o".to_owned(), b"one".to_vec())], "{media_type}");
+        search
+            .layer(bytes.as_slice(), Packing::of_media_type(media_type).unwrap())
+            .unwrap();
+        assert_eq!(
+            search.finish().0,
+            [("x.o".to_owned(), b"one".to_vec())],
+            "{media_type}"
+        );
     }
 }
 
@@ -123,7 +132,10 @@ fn several_objects_are_reported_as_such() {
 fn links_are_not_followed() {
     let layer = tar(&[Link("x.o", "/etc/passwd"), File("etc/passwd", b"secret")]);
     let error = search(Some("x.o"), &[layer]).unwrap_err();
-    assert!(error.to_string().contains("is a link to \"/etc/passwd\""), "{error}");
+    assert!(
+        error.to_string().contains("is a link to \"/etc/passwd\""),
+        "{error}"
+    );
 }
 
 #[test]
@@ -147,7 +159,10 @@ fn an_endless_name_is_refused() {
     header.set_cksum();
     let mut layer = header.as_bytes().to_vec();
     layer.resize(layer.len() + (10 << 20), b'a');
-    assert!(matches!(search(Some("x.o"), &[layer]), Err(ExtractError::Malformed(_))));
+    assert!(matches!(
+        search(Some("x.o"), &[layer]),
+        Err(ExtractError::Malformed(_))
+    ));
 }
 
 #[test]
@@ -156,7 +171,10 @@ fn a_file_larger_than_an_object_is_refused_before_it_is_read() {
     header.set_path("x.o").unwrap();
     header.set_size(MAX_OBJECT_BYTES + 1);
     header.set_cksum();
-    assert!(matches!(search(Some("x.o"), &[header.as_bytes().to_vec()]), Err(ExtractError::TooLarge { .. })));
+    assert!(matches!(
+        search(Some("x.o"), &[header.as_bytes().to_vec()]),
+        Err(ExtractError::TooLarge { .. })
+    ));
 }
 
 /// A tar of one large file of zeros before the object.
@@ -169,15 +187,25 @@ fn a_gzip_bomb_is_stopped() {
     let packed = gzip(&bomb(100 << 20));
     assert!(packed.len() < 200 << 10);
     let mut search = Search::new(Wanted::OnlyObject);
-    assert!(matches!(search.layer(packed.as_slice(), Packing::TarGzip), Err(ExtractError::Bomb)));
-    assert!(search.unpacked < 64 << 20, "stopped only after {} bytes", search.unpacked);
+    assert!(matches!(
+        search.layer(packed.as_slice(), Packing::TarGzip),
+        Err(ExtractError::Bomb)
+    ));
+    assert!(
+        search.unpacked < 64 << 20,
+        "stopped only after {} bytes",
+        search.unpacked
+    );
 }
 
 #[test]
 fn a_zstd_bomb_is_stopped() {
     let packed = zstd::encode_all(bomb(100 << 20).as_slice(), 1).unwrap();
     let mut search = Search::new(Wanted::OnlyObject);
-    assert!(matches!(search.layer(packed.as_slice(), Packing::TarZstd), Err(ExtractError::Bomb)));
+    assert!(matches!(
+        search.layer(packed.as_slice(), Packing::TarZstd),
+        Err(ExtractError::Bomb)
+    ));
     assert!(search.unpacked < 64 << 20);
 }
 

@@ -1,0 +1,147 @@
+//! The commands in the documents are those that the binaries take.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends by panicking"
+)]
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use bpfleet_e2e::binaries;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+}
+
+/// What a command says of itself; an unknown one fails.
+fn help(binary: &str, subcommand: &str) -> String {
+    let path = binaries::find(binary).unwrap();
+    let run = Command::new(path).args([subcommand, "--help"]).output().unwrap();
+    assert!(
+        run.status.success() && !run.stdout.is_empty(),
+        "{binary} {subcommand} --help: {}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    String::from_utf8(run.stdout).unwrap()
+}
+
+/// The long flags in a help text, other than --help.
+fn flags(help: &str) -> BTreeSet<String> {
+    help.lines()
+        .map(str::trim_start)
+        .filter(|line| line.starts_with('-'))
+        .flat_map(|line| line.split([' ', ',', '=']))
+        .filter(|word| word.starts_with("--") && *word != "--help")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The part of docs/operations.md under a heading of the second level.
+fn chapter(heading: &str) -> String {
+    let text = read("docs/operations.md");
+    let start = text.find(&format!("\n## {heading}\n")).unwrap();
+    let body = &text[start + 1..];
+    body.find("\n## ").map_or(body, |end| &body[..end]).to_owned()
+}
+
+/// Everything in backquotes that is a long flag.
+fn documented(text: &str) -> BTreeSet<String> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.starts_with("--"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn operations_lists_the_flags_of_the_operator() {
+    assert_eq!(
+        documented(&chapter("bpfleet-operator")),
+        flags(&help("bpfleet-operator", "serve"))
+    );
+}
+
+#[test]
+fn operations_lists_the_flags_of_the_agent() {
+    let taken: BTreeSet<String> = ["serve", "run", "facts"]
+        .iter()
+        .flat_map(|command| flags(&help("bpfleet-agent", command)))
+        .collect();
+    assert_eq!(documented(&chapter("bpfleet-agent")), taken);
+}
+
+#[test]
+fn defaults_in_operations_are_those_of_the_command_line() {
+    let rows = |binary: &str, subcommand: &str| {
+        let help = help(binary, subcommand);
+        for row in chapter(binary).lines().filter(|line| line.starts_with("| `--")) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let flag = cells[1].trim_matches('`');
+            let Some(start) = help.lines().position(|line| line.trim_start().starts_with(flag)) else {
+                continue;
+            };
+            let own = help
+                .lines()
+                .skip(start + 1)
+                .take_while(|line| !line.trim_start().starts_with("--"));
+            let default = own
+                .filter_map(|line| line.trim().strip_prefix("[default: ")?.strip_suffix(']'))
+                .next();
+            if let Some(default) = default {
+                assert!(
+                    cells[3].contains(&format!("`{default}`")),
+                    "{flag}: the default is {default}; {row}"
+                );
+            }
+        }
+    };
+    rows("bpfleet-operator", "serve");
+    rows("bpfleet-agent", "serve");
+}
+
+#[test]
+fn commands_shown_in_documents_are_taken() {
+    let mut seen = BTreeSet::new();
+    for path in ["README.md", "docs/operations.md", "docs/troubleshooting.md"] {
+        let text = read(path);
+        // As shown with a prompt, and as quoted in a sentence.
+        let shown = text.lines().filter_map(|line| line.strip_prefix("$ "));
+        for command in shown.chain(text.split('`').skip(1).step_by(2)) {
+            let mut words = command.split_whitespace();
+            let binary = words
+                .next()
+                .unwrap_or_default()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default();
+            if !["bpfleet-agent", "bpfleet-operator"].contains(&binary) {
+                continue;
+            }
+            let Some(subcommand) = words.next().filter(|word| !word.starts_with('-')) else {
+                continue;
+            };
+            if subcommand == "load-worker" {
+                continue;
+            }
+            let taken = flags(&help(binary, subcommand));
+            for flag in words.filter(|word| word.starts_with("--")) {
+                assert!(
+                    taken.contains(flag),
+                    "{path}: {command}: {binary} {subcommand} has no {flag}"
+                );
+            }
+            seen.insert(format!("{binary} {subcommand}"));
+        }
+    }
+    for command in [
+        "bpfleet-agent run",
+        "bpfleet-agent facts",
+        "bpfleet-agent serve",
+        "bpfleet-operator serve",
+    ] {
+        assert!(seen.contains(command), "no document shows {command}: {seen:?}");
+    }
+}

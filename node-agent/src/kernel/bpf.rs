@@ -14,7 +14,7 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{bpf_attr, bpf_cmd};
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
 
 /// Most programs that one query reports; the kernel allows 64 on a cgroup (BPF_CGROUP_MAX_PROGS).
 const MAX_QUERIED: usize = 64;
@@ -108,6 +108,55 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
     attr.link_update.link_fd = link.as_raw_fd() as u32;
     attr.link_update.__bindgen_anon_1.new_prog_fd = program.as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
+}
+
+/// BPF_LINK_DETACH: at once, where the last close or unpinning detaches some time later (5.9).
+pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.link_detach.link_fd = link.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
+/// A link as the kernel tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// Id of the link.
+    pub id: u32,
+    /// Id of the program that it runs.
+    pub program_id: u32,
+    /// Whether it is an iterator's.
+    pub iter: bool,
+    /// False if what it was attached to is gone: an interface, a cgroup, a network namespace.
+    pub attached: bool,
+}
+
+/// BPF_OBJ_GET_INFO_BY_FD of a link.
+pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkState> {
+    // SAFETY: bpf_link_info holds plain integers and unions of them; all zero bits are a valid value.
+    let mut info: bpf_link_info = unsafe { mem::zeroed() };
+    let mut attr = zeroed();
+    attr.info.bpf_fd = link.as_raw_fd() as u32;
+    attr.info.info_len = mem::size_of::<bpf_link_info>() as u32;
+    attr.info.info = &raw mut info as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    let is = |kind: bpf_link_type| info.type_ == kind as u32;
+    let target = &info.__bindgen_anon_1;
+    // SAFETY: all members of the union are plain integers, and any bits are a valid value of them.
+    let attached = unsafe {
+        if is(bpf_link_type::BPF_LINK_TYPE_XDP) {
+            target.xdp.ifindex != 0
+        } else if is(bpf_link_type::BPF_LINK_TYPE_TCX) {
+            target.tcx.ifindex != 0
+        } else if is(bpf_link_type::BPF_LINK_TYPE_CGROUP) {
+            target.cgroup.cgroup_id != 0
+        } else if is(bpf_link_type::BPF_LINK_TYPE_NETNS) {
+            target.netns.netns_ino != 0
+        } else {
+            true
+        }
+    };
+    let iter = is(bpf_link_type::BPF_LINK_TYPE_ITER);
+    Ok(LinkState { id: info.id, program_id: info.prog_id, iter, attached })
 }
 
 /// BPF_PROG_QUERY: ids of the programs attached to a cgroup or sockmap.

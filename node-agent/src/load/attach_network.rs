@@ -84,7 +84,7 @@ pub fn xdp(
     let replaced = match &other {
         Some((path, _)) => {
             let id = crate::pins::link(path).map(|link| link.program_id).ok();
-            remove_pin(path)?;
+            crate::pins::detach_now(path).map_err(|error| HookError::pin(path, &error))?;
             id
         }
         None => None,

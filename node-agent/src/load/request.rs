@@ -55,6 +55,7 @@ pub enum Report {
 
 /// A revision that runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Loaded {
     /// The hooks, in the order of the spec.
     pub hooks: Vec<LoadedHook>,
@@ -66,6 +67,7 @@ pub struct Loaded {
 
 /// A hook that is attached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LoadedHook {
     /// Name.
     pub name: String,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bpfleet_crds::{NodeReason, conditions::tail};
-use tokio::{io::AsyncReadExt, process::Command, task};
+use tokio::{io::AsyncReadExt, process::Command, sync::watch, task};
 
 use super::request::{Failure, Loaded, MAX_REPORT_BYTES, Report, Request};
 use crate::{kernel::fds, layout::ProgramDir, pins};
@@ -29,6 +29,8 @@ pub struct Spawner {
     pub binary: PathBuf,
     /// How long loading may take: the verifier needs seconds for the largest programs.
     pub timeout: Duration,
+    /// Becomes true when loading shall end at once; none if it never shall.
+    pub cancel: Option<watch::Receiver<bool>>,
 }
 
 /// What a worker left: what it loaded, and the descriptors that keep hooks attached.
@@ -65,6 +67,16 @@ impl Spawner {
         outcome
     }
 
+    /// Ends when loading shall.
+    async fn cancelled(&self) {
+        if let Some(mut cancel) = self.cancel.clone()
+            && cancel.wait_for(|cancel| *cancel).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
     async fn run(&self, request: &Request) -> Result<Outcome, Failure> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             Failure::new(NodeReason::LoaderCrashed, format!("{what}: {error}"))
@@ -96,16 +108,26 @@ impl Spawner {
             String::from_utf8_lossy(&text).into_owned()
         };
         let all = async { tokio::join!(talk, complaints, child.wait()) };
-        let Ok((talk, complaints, status)) = tokio::time::timeout(self.timeout, all).await else {
-            // Ends the reader as well: the socket closes with the process.
-            let _ = child.kill().await;
-            return Err(Failure::new(
+        let ended_by_us = tokio::select! {
+            all = all => Ok(all),
+            () = tokio::time::sleep(self.timeout) => Err(Failure::new(
                 NodeReason::LoaderTimedOut,
                 format!(
                     "loading took longer than {} s and was ended; is the node overloaded?",
                     self.timeout.as_secs()
                 ),
-            ));
+            )),
+            () = self.cancelled() => {
+                Err(Failure::new(NodeReason::LoaderKilled, "loading was ended because the agent was told to end"))
+            }
+        };
+        let (talk, complaints, status) = match ended_by_us {
+            Ok(all) => all,
+            Err(failure) => {
+                // Ends the reader as well: the socket closes with the process.
+                let _ = child.kill().await;
+                return Err(failure);
+            }
         };
         for line in complaints.lines() {
             tracing::warn!(program = request.program, "{line}");

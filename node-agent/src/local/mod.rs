@@ -79,6 +79,7 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
             .collect(),
         authoritative: true,
     };
+    let (cancel, cancelled) = channel::channel(false);
     let settings = Settings {
         node_name: "local".to_owned(),
         node: NodePaths {
@@ -95,6 +96,7 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
         spawner: Spawner {
             binary: own_binary(),
             timeout: LOAD_TIMEOUT,
+            cancel: Some(cancelled),
         },
         verify_every: VERIFY_EVERY,
         architecture,
@@ -140,6 +142,7 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
         }
     }
     shown.unloading(&mut out)?;
+    cancel.send_replace(true);
     tell.send_replace(Some(Wanted {
         generation: Some(2),
         programs: Default::default(),

@@ -6,36 +6,23 @@ mod verify;
 
 use std::{
     fs, io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
-use aya::programs::{
-    ProgramInfo,
-    links::{FdLink, PinnedLink},
-};
+use aya::programs::ProgramInfo;
 
 pub use publish::publish;
+pub(crate) use remove::detach_now;
 pub use remove::{RemoveError, remove_program, remove_revision};
 pub use verify::{HookState, verify};
 
 use crate::{
     escape::unescape,
-    kernel::bpf,
+    kernel::bpf::{self, LinkState},
     layout::{ProgramDir, RevisionDir},
     record::Instance,
 };
-
-/// A link as the kernel tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkState {
-    /// Id of the link.
-    pub id: u32,
-    /// Id of the program that it runs.
-    pub program_id: u32,
-    /// Whether it is an iterator's.
-    pub iter: bool,
-}
 
 /// One program's directory in bpffs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,14 +35,7 @@ pub struct FoundProgram {
 
 /// Reads a pinned link.
 pub fn link(path: &Path) -> io::Result<LinkState> {
-    let link = FdLink::from(PinnedLink::from_pin(path).map_err(io::Error::other)?);
-    let info = link.info().map_err(io::Error::other)?;
-    let iter = matches!(info.link_type(), Ok(aya::programs::links::LinkType::Iter));
-    Ok(LinkState {
-        id: info.id(),
-        program_id: info.program_id(),
-        iter,
-    })
+    bpf::link_info(bpf::obj_get(path)?.as_fd())
 }
 
 /// The id of a pinned program.

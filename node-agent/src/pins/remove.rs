@@ -196,11 +196,24 @@ fn release_xdp(
         for hook in entries(&RevisionDir::at(other).hooks())? {
             if hook.join(instance.to_string()).exists() {
                 let earlier = bpf::obj_get(&hook.join(PROGRAM))?;
-                return bpf::link_update(bpf::obj_get(&held)?.as_fd(), earlier.as_fd());
+                return match bpf::link_update(bpf::obj_get(&held)?.as_fd(), earlier.as_fd()) {
+                    // The interface is gone, and with it what the link attached.
+                    Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => fs::remove_file(&held),
+                    other => other,
+                };
             }
         }
     }
-    fs::remove_file(&held)
+    detach_now(&held)
+}
+
+/// Detaches and unpins. Unpinning alone detaches some time later, and the interface would be busy until then.
+pub(crate) fn detach_now(link: &Path) -> io::Result<()> {
+    // Where it fails, unpinning still detaches, only later.
+    if let Err(error) = bpf::link_detach(bpf::obj_get(link)?.as_fd()) {
+        tracing::debug!(%error, link = %link.display(), "cannot be detached at once");
+    }
+    fs::remove_file(link)
 }
 
 /// Removes a directory with all that is in it. bpffs holds only files and directories.

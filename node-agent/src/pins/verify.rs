@@ -82,6 +82,7 @@ fn check(
     let id =
         program_id(program_pin).map_err(|error| format!("its program is not pinned any more: {error}"))?;
     let runs = |path: &Path| match link(path) {
+        Ok(state) if !state.attached => Err("what it was attached to is gone".to_owned()),
         Ok(state) if state.program_id == id => Ok(()),
         Ok(_) => Err("its link runs another program now".to_owned()),
         Err(error) => Err(format!("its link is gone: {error}")),

@@ -112,6 +112,7 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
         spawner: Spawner {
             binary: own_binary(),
             timeout: LOAD_TIMEOUT,
+            cancel: None,
         },
         verify_every: VERIFY_EVERY,
         architecture: facts.architecture.clone(),

@@ -2,5 +2,9 @@
 //! to do with interfaces or cgroups happens in a network namespace or cgroup that the test made. Needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
+mod command;
 mod kinds;
+mod loader;
 mod support;
+mod updates;

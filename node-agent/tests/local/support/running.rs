@@ -1,9 +1,9 @@
 //! A running `bpfleet-agent run -o json`.
 
-use std::{fmt::Display, fs, process::ExitStatus, time::Duration};
+use std::{fs, process::ExitStatus, time::Duration};
 
 use bpfleet_e2e::{
-    process::{Process, tail},
+    process::Process,
     wait,
 };
 use nix::sys::signal::Signal;
@@ -71,6 +71,18 @@ impl Running {
         assert!(status.success(), "{status}; the agent says\n{}", self.output());
     }
 
+    /// The same when a program has failed, which the exit code tells.
+    pub fn interrupt_after_failure(&self) {
+        self.signal_interrupt();
+        let status = self.wait();
+        assert_eq!(status.code(), Some(1), "the agent says\n{}", self.output());
+    }
+
+    /// SIGINT, and no more.
+    pub fn signal_interrupt(&self) {
+        self.0.signal(Signal::SIGINT).unwrap();
+    }
+
     /// SIGKILL; waits for the end.
     pub fn kill(&self) {
         self.0.kill().unwrap();
@@ -94,11 +106,6 @@ impl Running {
         let output = self.output();
         let values = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         values.map(|mut value| value["program"].take()).filter(|row| row["name"] == program).collect()
-    }
-
-    /// The end of its log.
-    pub fn tail(&self) -> impl Display + use<> {
-        tail(self.0.log(), 20)
     }
 }
 

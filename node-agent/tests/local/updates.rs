@@ -1,0 +1,259 @@
+//! A changed file: the next agent replaces what the one before left attached, without a gap, or leaves it be.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use aya::maps::{Array, Map, MapData};
+
+use crate::support::{
+    bench::{Bench, hooks, object, object_with},
+    events,
+    kernel::{Made, links_of},
+    netns,
+    running::eventually,
+};
+
+fn counts_until(bench: &Bench, what: &str, wanted: impl Fn(u64) -> bool) {
+    eventually(what, || {
+        events::exec();
+        let counts = bench.counts("p");
+        if counts.first().copied().is_some_and(&wanted) { Ok(()) } else { Err(format!("{counts:?}")) }
+    });
+}
+
+#[test]
+fn a_changed_object_takes_the_place_of_the_old_one() {
+    let bench = Bench::new();
+    let first = bench.run(&bench.program("p", &object("counter_v1"), ""));
+    let old = first.healthy("p")["program"]["revision"].take();
+    counts_until(&bench, "the first version to count in ones", |n| n > 0 && n < 1000);
+    let made = Made::below(&bench.root());
+    first.kill();
+
+    let second = bench.run(&bench.program("p", &object("counter_v2"), ""));
+    let new = second.until("p", "the new revision", |row| row["reason"].is_null() && row["revision"] != old);
+    assert!(new["loaded"].is_object(), "{new}");
+    counts_until(&bench, "the second version to count in thousands", |n| n > 0 && n % 1000 == 0);
+    let remade = Made::below(&bench.root());
+    assert!(remade.programs.is_disjoint(&made.programs) && remade.links.is_disjoint(&made.links));
+    made.assert_gone();
+    second.interrupt();
+    bench.assert_nothing_pinned();
+    remade.assert_gone();
+}
+
+#[test]
+fn a_changed_object_that_fails_leaves_the_old_one_attached() {
+    let bench = Bench::new();
+    let first = bench.run(&bench.program("p", &object("counter_v1"), ""));
+    let old = first.healthy("p")["program"]["revision"].take();
+    let made = Made::below(&bench.root());
+    first.kill();
+
+    let second = bench.run(&bench.program("p", &object("rejected"), ""));
+    let row = second.failed("p", "VerifierRejected");
+    assert_eq!((&row["revision"], &row["hooksAttached"]), (&old, &1.into()), "{row}");
+    assert!(row["failingRevision"].is_string() && row["failingRevision"] != old, "{row}");
+    let before = bench.counts("p").remove(0);
+    counts_until(&bench, "the old version to go on", |n| n > before);
+    assert_eq!(Made::below(&bench.root()), made);
+    second.interrupt_after_failure();
+    bench.assert_nothing_pinned();
+    made.assert_gone();
+}
+
+#[test]
+fn a_program_that_stands_in_no_file_any_more_is_removed() {
+    let bench = Bench::new();
+    let (a, b) = (bench.program("a", &object("counter_v1"), ""), bench.program("b", &object("raw_tp"), ""));
+    let first = bench.start(&bench.launch(&[&a, &b]));
+    first.healthy("a");
+    first.healthy("b");
+    let made = Made::below(&bench.root().join("b"));
+    first.kill();
+    let second = bench.run(&a);
+    let row = second.healthy("a");
+    assert!(row["loaded"].is_null(), "{row}");
+    made.assert_gone();
+    eventually("the directory of b to go", || match fs::read_dir(bench.root().join("b")) {
+        Err(_) => Ok(()),
+        Ok(_) => Err("it is there".to_owned()),
+    });
+    second.interrupt();
+    bench.assert_nothing_pinned();
+}
+
+/// Every packet is seen by exactly one version, also while one takes the other's place.
+#[test]
+fn an_xdp_program_is_replaced_in_its_link_without_losing_a_packet() {
+    netns::inside(|| {
+        // Nothing but this test sends on the cable.
+        fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
+        netns::cable();
+        let bench = Bench::new();
+        let hooks = hooks(&["pass"], "{interface: {name: right}}");
+        let first = bench.run(&bench.program("p", &object("xdp"), &hooks));
+        let old = first.healthy("p")["program"]["revision"].take();
+        let made = Made::below(&bench.root());
+        let held = fs::read_dir(bench.root().join("p/held")).unwrap().flatten().next().unwrap().path();
+        let link = bpfleet_agent::pins::link(&held).unwrap();
+        let count = |map| Array::<_, u64>::try_from(Map::Array(map)).unwrap().get(&0, 0).unwrap();
+        let open = || MapData::from_pin(bench.map("p", "counts")).unwrap();
+        let old_map = open();
+        first.kill();
+        assert_eq!(count(open()), 0, "somebody else sends on the cable");
+
+        let done = AtomicBool::new(false);
+        let (second, sent) = thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let mut sent = 0;
+                while !done.load(Ordering::Relaxed) {
+                    events::cable_packet();
+                    sent += 1;
+                }
+                sent
+            });
+            let file = bench.program("p", &object_with("xdp", &["-DSLOTS=2"]), &hooks);
+            let second = bench.run(&file);
+            second.until("p", "the new revision", |row| row["reason"].is_null() && row["revision"] != old);
+            eventually("the new version to count", || match count(open()) {
+                n if n > 10 => Ok(()),
+                n => Err(n.to_string()),
+            });
+            done.store(true, Ordering::Relaxed);
+            (second, sender.join().unwrap())
+        });
+        let now = bpfleet_agent::pins::link(&held).unwrap();
+        assert_eq!(now.id, link.id, "the link is another");
+        assert_ne!(now.program_id, link.program_id);
+        let mut seen = (0, 0);
+        eventually("every packet to be counted once", || {
+            seen = (count(MapData::from_id(old_map.info().unwrap().id()).unwrap()), count(open()));
+            if seen.0 + seen.1 == sent { Ok(()) } else { Err(format!("{seen:?} of {sent}")) }
+        });
+        assert!(seen.0 > 0, "nothing was sent while the first version ran: {seen:?}");
+        drop(old_map);
+        second.interrupt();
+        bench.assert_nothing_pinned();
+        made.assert_gone();
+    });
+}
+
+#[test]
+fn the_mode_of_an_xdp_program_can_change_and_a_mode_that_fails_changes_nothing() {
+    netns::inside(|| {
+        netns::cable();
+        let bench = Bench::new();
+        let at = |interface: &str, mode: &str| {
+            let target = format!("{{interface: {{name: {interface}, xdpMode: {mode}}}}}");
+            bench.program("p", &object("xdp"), &hooks(&["pass"], &target))
+        };
+        let first = bench.run(&at("right", "Driver"));
+        let driver = first.healthy("p")["program"]["revision"].take();
+        let made = Made::below(&bench.root());
+        assert!(netns::run("ip link show right").contains(" xdp "));
+        first.kill();
+        let second = bench.run(&at("right", "Generic"));
+        second.until("p", "generic mode", |row| row["reason"].is_null() && row["revision"] != driver);
+        assert!(netns::run("ip link show right").contains(" xdpgeneric "));
+        made.assert_gone();
+        second.interrupt();
+        bench.assert_nothing_pinned();
+
+        // Loopback has no driver with XDP.
+        let third = bench.run(&at("lo", "Generic"));
+        let generic = third.healthy("p")["program"]["revision"].take();
+        let made = Made::below(&bench.root());
+        third.kill();
+        let fourth = bench.run(&at("lo", "Driver"));
+        let row = fourth.failed("p", "UnsupportedByKernel");
+        assert!(row["message"].as_str().unwrap().contains("xdpMode: Generic"), "{row}");
+        assert_eq!((&row["revision"], &row["hooksAttached"]), (&generic, &1.into()), "{row}");
+        assert!(netns::run("ip link show lo").contains(" xdpgeneric "));
+        assert_eq!(Made::below(&bench.root()).programs, made.programs);
+        fourth.interrupt_after_failure();
+        bench.assert_nothing_pinned();
+        made.assert_gone();
+    });
+}
+
+#[test]
+fn an_interface_that_runs_another_xdp_program_is_busy_and_its_holder_is_named() {
+    netns::inside(|| {
+        let (bench, hooks) = (Bench::new(), hooks(&["pass"], "{interface: {name: lo}}"));
+        let holder = bench.program("holder", &object("xdp"), &hooks);
+        let other = bench.program("other", &object("xdp"), &hooks);
+        let first = bench.run(&holder);
+        first.healthy("holder");
+        let made = Made::below(&bench.root());
+        first.kill();
+        let second = bench.start(&bench.launch(&[&holder, &other]));
+        let row = second.failed("other", "TargetBusy");
+        assert!(row["message"].as_str().unwrap().contains("BpfProgram holder"), "{row}");
+        second.healthy("holder");
+        assert_eq!(Made::below(&bench.root()), made);
+        second.interrupt_after_failure();
+        bench.assert_nothing_pinned();
+
+        let object = object("xdp");
+        netns::run(&format!("ip link set lo xdpgeneric obj {} sec xdp", object.display()));
+        let third = bench.run(&other);
+        let row = third.ends_with("other", "TargetBusy");
+        assert!(row["message"].as_str().unwrap().contains("that bpfleet did not attach"), "{row}");
+        assert!(netns::run("ip link show lo").contains("xdp"), "the other's program is gone");
+        bench.assert_nothing_pinned();
+    });
+}
+
+#[test]
+fn a_hook_that_somebody_detached_is_attached_again() {
+    let bench = Bench::new();
+    let running = bench.run(&bench.program("p", &object("counter_v1"), ""));
+    let revision = running.healthy("p")["program"]["revision"].take();
+    let made = Made::below(&bench.root());
+    let hook = bench.root().join("p/revisions").join(revision.as_str().unwrap()).join("hooks/counter");
+    fs::remove_file(hook.join("link-0")).unwrap();
+    eventually("the status to say so", || {
+        let rows = running.rows("p");
+        let said = |row: &serde_json::Value| row["reason"] == "Detached" && row["hooksAttached"] == 0;
+        if rows.iter().any(said) { Ok(()) } else { Err(running.output()) }
+    });
+    running.healthy("p");
+    let remade = Made::below(&bench.root());
+    assert!(remade.links.is_disjoint(&made.links) && remade.links.len() == 1, "{remade:?}");
+    let all: BTreeSet<u32> = made.programs.union(&remade.programs).copied().collect();
+    assert_eq!(links_of(&all).values().sum::<u32>(), 1, "it is attached once");
+    counts_until(&bench, "it to count again", |n| n > 0);
+    running.interrupt();
+    bench.assert_nothing_pinned();
+    made.assert_gone();
+    remade.assert_gone();
+}
+
+#[test]
+fn an_interface_that_goes_away_takes_its_hooks_with_it_and_the_status_says_so() {
+    netns::inside(|| {
+        let bench = Bench::new();
+        for (program, object_name) in [("pass", "xdp"), ("count_ingress", "tcx"), ("classify", "tc")] {
+            netns::run("ip link add dummy type veth peer name other");
+            let direction = if object_name == "tc" { ", direction: Ingress" } else { "" };
+            let target = format!("{{interface: {{name: dummy{direction}}}}}");
+            let file = bench.program("p", &object(object_name), &hooks(&[program], &target));
+            let running = bench.run(&file);
+            running.healthy("p");
+            netns::run("ip link del dummy");
+            let row = running.failed("p", "TargetNotFound");
+            assert_eq!(row["hooksAttached"], 0, "{object_name}: {row}");
+            assert!(row["message"].as_str().unwrap().contains("no network interface dummy"), "{row}");
+            drop(running);
+            let last = bench.run(&bench.program("q", &object("tracepoint"), ""));
+            last.healthy("q");
+            last.interrupt();
+            bench.assert_nothing_pinned();
+        }
+    });
+}

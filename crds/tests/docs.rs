@@ -156,6 +156,33 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
+fn files_named_in_the_map_exist() {
+    let text = read("ARCHITECTURE.md");
+    let bases = [
+        "",
+        "crds/src",
+        "operator/src",
+        "operator/src/program",
+        "node-agent/src",
+        "node-agent/src/load",
+        "node-agent/src/engine",
+    ];
+    let mut seen = 0;
+    for name in text.split('`').skip(1).step_by(2) {
+        let top = name.split('/').next().unwrap_or_default();
+        let of_the_tree = name.contains('/') && !top.is_empty() && root().join(top).exists();
+        if !name.contains(' ') && (name.ends_with(".rs") || of_the_tree) {
+            seen += 1;
+            assert!(
+                bases.iter().any(|base| root().join(base).join(name).exists()),
+                "ARCHITECTURE.md names {name}"
+            );
+        }
+    }
+    assert!(seen > 30, "only {seen} were recognised");
+}
+
+#[test]
 fn make_targets_named_in_documents_exist() {
     let makefile = read("Makefile");
     let targets: BTreeSet<&str> = makefile

@@ -1,7 +1,7 @@
 //! Everything at once: watches, election, reconcilers (in the replica that leads), artifact and health
 //! endpoints.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bpfleet_crds::names::OPERATOR_LEASE;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use tokio::{
     net::TcpListener,
     sync::watch,
+    task::JoinSet,
     time::{Instant, MissedTickBehavior},
 };
 
@@ -62,6 +63,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// A part of the operator ended that never should.
+    #[error("a part of the operator failed unexpectedly; the log says where")]
+    Defect,
     /// The machine's certificates cannot be read.
     #[error("cannot prepare connections to registries: {0}")]
     Registry(#[from] reqwest::Error),
@@ -79,7 +83,7 @@ pub async fn serve(
     config: Serve,
     client: Client,
     identity: String,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let namespace = config.namespace.as_str();
     let cache = Cache::new(config.cache_dir.clone()).map_err(io_error(format!(
@@ -132,22 +136,43 @@ pub async fn serve(
     let endpoint = endpoint::serve(artifacts, tls.clone(), shared, stop.clone());
     let health = axum::serve(health_listener, health).into_future();
 
-    tokio::select! {
-        () = async { tokio::join!(
-            watches::run(&context, &client),
-            certificate(&tls, &client, &config, &context, election.leads()),
-            election.run(),
-            lead(&context, election.leads()),
-        ); } => {}
-        // The endpoint goes on while it finishes what is under way; all else stops.
-        _ = stop.wait_for(|stop| *stop) => {}
-        result = health => result.map_err(io_error("the health endpoint failed".to_owned()))?,
-        () = endpoint => return release(&election).await,
-    }
-    release(&election).await
+    // Each in a task of its own: what is busy or stuck must not hold up the election.
+    let election = Arc::new(election);
+    let mut tasks = JoinSet::new();
+    let leads = || election.leads();
+    tasks.spawn({
+        let (context, client) = (context.clone(), client.clone());
+        async move { watches::run(&context, &client).await }
+    });
+    let advertise = config.artifact_advertise;
+    tasks.spawn(certificate(
+        tls,
+        client,
+        config.namespace,
+        advertise,
+        context.clone(),
+        leads(),
+    ));
+    tasks.spawn(lead(context, leads()));
+    tasks.spawn({
+        let election = election.clone();
+        async move { election.run().await }
+    });
+
+    let ended = tokio::select! {
+        // They never end by themselves.
+        _ = tasks.join_next() => Err(ServeError::Defect),
+        result = health => result.map_err(io_error("the health endpoint failed".to_owned())),
+        // The last to end: it finishes what is under way when all else is to stop.
+        () = endpoint => Ok(()),
+    };
+    tasks.shutdown().await;
+    release(&election).await;
+    ended
 }
 
-async fn release(election: &Election) -> Result<(), ServeError> {
+/// Gives the Lease back.
+async fn release(election: &Election) {
     let released = tokio::time::timeout(Duration::from_secs(5), election.release()).await;
     if let Ok(Err(error)) = released {
         tracing::warn!(
@@ -155,18 +180,17 @@ async fn release(election: &Election) -> Result<(), ServeError> {
             "the Lease was not given back; another replica takes over when it runs out"
         );
     }
-    Ok(())
 }
 
 /// Reconciles while this replica leads. When it does not any more, work under way is dropped at once.
-async fn lead(context: &Arc<Context>, mut leads: watch::Receiver<bool>) {
+async fn lead(context: Arc<Context>, mut leads: watch::Receiver<bool>) {
     loop {
         if leads.wait_for(|leads| *leads).await.is_err() {
             return;
         }
         context.metrics.set_leader(true);
         tokio::select! {
-            () = reconcile(context) => {}
+            () = reconcile(&context) => {}
             _ = leads.wait_for(|leads| !*leads) => {}
         }
         context.metrics.set_leader(false);
@@ -209,14 +233,15 @@ async fn look_at_node(context: Arc<Context>, name: String) -> queue::Outcome {
 
 /// Keeps the certificate, and in the replica that leads its publication, as they should be.
 async fn certificate(
-    tls: &Tls,
-    client: &Client,
-    config: &Serve,
-    context: &Context,
+    tls: Arc<Tls>,
+    client: Client,
+    namespace: String,
+    advertise: SocketAddr,
+    context: Arc<Context>,
     leads: watch::Receiver<bool>,
 ) {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &config.namespace);
-    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &config.namespace);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let config_maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let mut leads_changed = leads.clone();
     let mut ticks = tokio::time::interval(CERTIFICATE_RETRY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -236,9 +261,9 @@ async fn certificate(
             tracing::warn!(error = chain(&error), "no certificate for the artifact endpoint");
             continue;
         }
-        if *leads.borrow()
-            && let Err(error) = tls.publish(&config_maps, config.artifact_advertise).await
-        {
+        // Not in the condition itself: what `borrow` returns would be held while publishing, and block the election.
+        let leading = *leads.borrow();
+        if leading && let Err(error) = tls.publish(&config_maps, advertise).await {
             tracing::warn!(error = chain(&error), "cannot publish the artifact endpoint");
             continue;
         }

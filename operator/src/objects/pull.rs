@@ -50,6 +50,13 @@ pub fn parse_reference(text: &str) -> Result<Reference, Fault> {
     let reference: Reference = text
         .parse()
         .map_err(|error: oci_spec::distribution::ParseError| invalid(&error.to_string()))?;
+    let is_name =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '/' | '.' | '_' | '-');
+    if !reference.repository().chars().all(is_name) {
+        return Err(invalid(
+            "a repository's name has lower-case letters, digits and / . _ - only",
+        ));
+    }
     match reference.digest() {
         Some(digest) if digest.parse::<Digest>().is_err() => Err(invalid("only sha256 digests are taken")),
         _ => Ok(reference),
@@ -396,6 +403,7 @@ mod tests {
     #[case::docker_hub("library/x:1", Some(("docker.io", "library/x", Some("1"))))]
     #[case::digest("reg/a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Some(("docker.io", "reg/a", None)))]
     #[case::upper_case("reg.example/A:v1", None)]
+    #[case::upper_case_first("UPPER/case", None)]
     #[case::spaces("a b", None)]
     #[case::short_digest("reg.example/a@sha256:12", None)]
     fn a_reference_is_read_or_refused(

@@ -72,15 +72,30 @@ impl Input {
             .filter(|input| selector.matches(&input.node.labels))
     }
 
-    /// Nodes with a live agent that hold this program or do not say yet that they do not.
+    /// Nodes with a live agent that hold this program, or were to run it and do not say yet that they do not.
     pub fn holders(&self) -> impl Iterator<Item = &NodeInput> {
         let name = self.name();
+        // What was never rolled out is held by nobody; a node that reports nothing must not hold up what it
+        // was never told to run.
+        let rolled_out = self
+            .program
+            .status
+            .as_ref()
+            .is_some_and(|status| status.updated_revision.is_some());
+        let selector = NodeSelector::new(self.program.spec.node_selector.as_ref())
+            .ok()
+            .filter(|_| rolled_out);
         self.nodes.iter().filter(move |input| {
             let Some(bpf_node) = &input.bpf_node else {
                 return false;
             };
             let holds = bpf_node.wanted(&name).is_some() || bpf_node.row(&name).is_some();
-            input.is_live() && (holds || !bpf_node.is_current())
+            let selected = || {
+                selector
+                    .as_ref()
+                    .is_some_and(|selector| selector.matches(&input.node.labels))
+            };
+            input.is_live() && (holds || (!bpf_node.is_current() && selected()))
         })
     }
 }

@@ -1,6 +1,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use bpfleet_crds::{BpfRevision, ProgramReason, node::NodeProgram};
+use bpfleet_crds::{
+    BpfProgramStatus, BpfRevision, ProgramReason,
+    node::{NodeProgram, ProgramStatus},
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -9,6 +12,7 @@ use crate::{
     node::compose,
     program::{
         fixtures::{copy, input, inspected, node, objects, program, revision, row, with},
+        input::NodeInput,
         validate::validate,
     },
     view::ConfigMapView,
@@ -63,9 +67,31 @@ fn a_fault_holds_what_runs_and_gives_new_nodes_what_was_accepted_last() {
 fn deleting() -> Input {
     let mut input = input();
     input.program.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
-    input.program.metadata.deletion_timestamp =
-        Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+    let time = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    input.program.metadata.deletion_timestamp = Some(time);
+    let updated_revision = Some("p-1".to_owned());
+    input.program.status = Some(BpfProgramStatus {
+        updated_revision,
+        ..BpfProgramStatus::default()
+    });
     input
+}
+
+#[test]
+fn a_node_that_reports_nothing_holds_only_what_it_was_to_run() {
+    let silent = || with(node("n", None, None), |view| view.generation = 3);
+    let holds = |change: &dyn Fn(&mut Input)| {
+        let mut input = deleting();
+        input.nodes = vec![silent()];
+        change(&mut input);
+        input.holders().next().is_some()
+    };
+    assert!(holds(&|_| ()));
+    assert!(!holds(&|input| input.program.status = None), "never rolled out");
+    let elsewhere = json!({"matchLabels": {"zone": "elsewhere"}});
+    assert!(!holds(&|input| {
+        input.program.spec.node_selector = serde_json::from_value(elsewhere.clone()).unwrap();
+    }));
 }
 
 #[test]
@@ -113,10 +139,6 @@ fn a_deleted_program_stays_until_live_nodes_have_let_go() {
         assert_eq!(plan.desired, Desired::Remove, "{what}");
     }
 }
-
-use bpfleet_crds::node::ProgramStatus;
-
-use crate::program::input::NodeInput;
 
 #[test]
 fn old_revisions_go_but_never_one_that_a_node_knows() {

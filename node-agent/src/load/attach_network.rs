@@ -10,7 +10,7 @@ use aya::{
     Ebpf,
     programs::{
         SchedClassifier, TcAttachType,
-        tc::{NlOptions, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact},
+        tc::{NlOptions, TcAttachOptions, TcHandle, qdisc_add_clsact},
     },
 };
 use bpf_object::{
@@ -24,7 +24,7 @@ use bpfleet_fit::PlannedHook;
 
 use super::{
     attach::Attaching,
-    error::{HookError, attaching, from_io},
+    error::{HookError, attaching, from_io, os_error},
     interface::Interface,
 };
 use crate::{
@@ -193,15 +193,9 @@ pub fn tc_filter(
 ) -> Result<(), HookError> {
     let target = format!("{direction:?} of interface {}", interface.name);
     match qdisc_add_clsact(&interface.name) {
-        Ok(()) => {}
-        // It is there already.
-        Err(TcError::NetlinkError(_)) => {}
-        Err(error) => {
-            return Err(HookError::new(
-                NodeReason::AttachFailed,
-                format!("cannot add clsact to {target}: {error}"),
-            ));
-        }
+        // It may be there already: others use it too, which is why it stays when we go.
+        Err(error) if os_error(&error) != Some(libc::EEXIST) => return Err(attaching(&target, &error.into())),
+        _ => {}
     }
     let seed = std::process::id().wrapping_mul(2_654_435_761);
     let mut last = None;
@@ -230,7 +224,11 @@ pub fn tc_filter(
             Err(error) => {
                 let path = context.hook_dir.join(instance.to_string());
                 fs::remove_dir(&path).map_err(|error| HookError::pin(&path, &error))?;
+                let taken = os_error(&error) == Some(libc::EEXIST);
                 last = Some(error);
+                if !taken {
+                    break;
+                }
             }
         }
     }

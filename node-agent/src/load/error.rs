@@ -202,6 +202,11 @@ fn find_io<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::E
     None
 }
 
+/// The system's error number at the bottom of an error, if there is one.
+pub fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    find_io(error).and_then(io::Error::raw_os_error)
+}
+
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {

@@ -14,5 +14,5 @@ pub mod spawn;
 mod verifier;
 pub mod worker;
 
-pub(crate) use error::chain as error_chain;
+pub(crate) use error::{chain as error_chain, os_error};
 pub(crate) use interface::name_of as interface_name;

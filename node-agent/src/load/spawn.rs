@@ -69,12 +69,13 @@ impl Spawner {
 
     /// Ends when loading shall.
     async fn cancelled(&self) {
-        if let Some(mut cancel) = self.cancel.clone()
-            && cancel.wait_for(|cancel| *cancel).await.is_ok()
-        {
-            return;
+        let told = match self.cancel.clone() {
+            Some(mut cancel) => cancel.wait_for(|cancel| *cancel).await.is_ok(),
+            None => false,
+        };
+        if !told {
+            std::future::pending::<()>().await;
         }
-        std::future::pending().await
     }
 
     async fn run(&self, request: &Request) -> Result<Outcome, Failure> {

@@ -142,14 +142,10 @@ fn detach(
 /// A filter that somebody removed already is gone, which is what was wanted.
 fn ended(result: Result<(), aya::programs::ProgramError>) -> io::Result<()> {
     match result {
-        Err(error) => {
-            let text = crate::load::error_chain(&error);
-            if text.contains("os error 2)") || text.contains("os error 22)") {
-                Ok(())
-            } else {
-                Err(io::Error::other(text))
-            }
-        }
+        Err(error) => match crate::load::os_error(&error) {
+            Some(libc::ENOENT | libc::EINVAL | libc::ENODEV) => Ok(()),
+            _ => Err(io::Error::other(crate::load::error_chain(&error))),
+        },
         Ok(()) => Ok(()),
     }
 }

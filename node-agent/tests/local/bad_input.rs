@@ -1,6 +1,9 @@
 //! What cannot run says why and what to do, in a typed reason, and leaves nothing behind.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use rstest::rstest;
 
@@ -11,7 +14,7 @@ use crate::support::{
 };
 
 /// Runs a program that cannot run; returns its row.
-fn fails(bench: &Bench, object: &PathBuf, hooks: &str, reason: &str, words: &[&str]) -> serde_json::Value {
+fn fails(bench: &Bench, object: &Path, hooks: &str, reason: &str, words: &[&str]) -> serde_json::Value {
     let running = bench.run(&bench.program("p", object, hooks));
     let row = running.ends_with("p", reason);
     let message = row["message"].as_str().unwrap_or_default();
@@ -40,31 +43,61 @@ fn an_object_for_this_machine_instead_of_ebpf_says_how_to_compile_it() {
     let bench = Bench::new();
     let own = PathBuf::from(env!("CARGO_BIN_EXE_bpfleet-agent"));
     let own = bench.file("own.bpf.o", &fs::read(own).unwrap()[..1 << 20]);
-    let row = fails(&bench, &own, "", "InvalidObject", &["not for eBPF", "-target bpf"]);
+    let row = fails(
+        &bench,
+        &own,
+        "",
+        "InvalidObject",
+        &["not for eBPF", "-target bpf"],
+    );
     assert!(row["message"].as_str().unwrap().contains("x86"), "{row}");
 }
 
 #[test]
 fn an_object_of_the_other_byte_order_says_how_to_compile_it() {
     let object = object_with("big_endian", &["-target", "bpfeb"]);
-    fails(&Bench::new(), &object, "", "InvalidObject", &["big-endian", "-target bpfel"]);
+    fails(
+        &Bench::new(),
+        &object,
+        "",
+        "InvalidObject",
+        &["big-endian", "-target bpfel"],
+    );
 }
 
 #[test]
 fn an_object_without_programs_names_the_function_that_lacks_its_section() {
-    fails(&Bench::new(), &object("no_programs"), "", "InvalidObject", &["no eBPF programs", "forgotten"]);
+    fails(
+        &Bench::new(),
+        &object("no_programs"),
+        "",
+        "InvalidObject",
+        &["no eBPF programs", "forgotten"],
+    );
 }
 
 #[test]
 fn kernel_configuration_that_cannot_be_supplied_is_named() {
-    fails(&Bench::new(), &object("kconfig"), "", "UnsupportedProgram", &["CONFIG_HZ"]);
+    fails(
+        &Bench::new(),
+        &object("kconfig"),
+        "",
+        "UnsupportedProgram",
+        &["CONFIG_HZ"],
+    );
 }
 
 #[rstest]
 #[case::one_of_one("rejected", "out_of_bounds")]
 #[case::one_of_two("partly_rejected", "bad")]
 fn a_program_that_the_verifier_rejects_comes_with_its_words(#[case] name: &str, #[case] program: &str) {
-    let row = fails(&Bench::new(), &object(name), "", "VerifierRejected", &[program, "unbounded"]);
+    let row = fails(
+        &Bench::new(),
+        &object(name),
+        "",
+        "VerifierRejected",
+        &[program, "unbounded"],
+    );
     let log = row["logTail"].as_str().unwrap();
     assert!(log.contains("processed") && log.len() <= 1024, "{log}");
 }
@@ -72,7 +105,13 @@ fn a_program_that_the_verifier_rejects_comes_with_its_words(#[case] name: &str, 
 #[test]
 fn a_field_that_this_kernel_lacks_is_named() {
     let words = ["bpfleet_no_such_field", "task_struct"];
-    let row = fails(&Bench::new(), &object("core_missing"), "", "VerifierRejected", &words);
+    let row = fails(
+        &Bench::new(),
+        &object("core_missing"),
+        "",
+        "VerifierRejected",
+        &words,
+    );
     assert!(!row.to_string().contains("195896080"), "{row}");
 }
 
@@ -84,7 +123,11 @@ fn a_field_that_this_kernel_lacks_does_no_harm_behind_a_question() {
     eventually("execs to be counted where the field is missing", || {
         events::exec();
         let counts = bench.counts("p");
-        if counts[0] > 0 && counts[1] == 0 { Ok(()) } else { Err(format!("{counts:?}")) }
+        if counts[0] > 0 && counts[1] == 0 {
+            Ok(())
+        } else {
+            Err(format!("{counts:?}"))
+        }
     });
     running.interrupt();
 }
@@ -97,7 +140,11 @@ fn offsets_are_relocated_to_this_kernels() {
     eventually("execs to be counted", || {
         events::exec();
         let counts = bench.counts("p");
-        if counts[0] > 0 { Ok(()) } else { Err(format!("{counts:?}")) }
+        if counts[0] > 0 {
+            Ok(())
+        } else {
+            Err(format!("{counts:?}"))
+        }
     });
     assert_eq!(bench.counts("p")[1], 0, "it reads from a wrong offset");
     running.interrupt();
@@ -150,8 +197,20 @@ fn a_target_that_this_node_lacks(
 }
 
 #[rstest]
-#[case::unknown_program("tracepoint", "on_swich", "tracepoint: a/b", "InvalidHook", "did you mean on_switch?")]
-#[case::wrong_member("tracepoint", "on_switch", "cgroup: {path: /}", "InvalidHook", "give target.tracepoint")]
+#[case::unknown_program(
+    "tracepoint",
+    "on_swich",
+    "tracepoint: a/b",
+    "InvalidHook",
+    "did you mean on_switch?"
+)]
+#[case::wrong_member(
+    "tracepoint",
+    "on_switch",
+    "cgroup: {path: /}",
+    "InvalidHook",
+    "give target.tracepoint"
+)]
 #[case::no_such_map("sk_msg", "on_message", "sockMap: {map: sockts}", "InvalidHook", "sockets")]
 #[case::not_a_sockmap("sk_msg", "on_message", "sockMap: {map: counts}", "InvalidHook", "SOCKMAP")]
 #[case::no_direction("tc", "classify", "interface: {name: lo}", "InvalidHook", "Ingress or Egress")]
@@ -171,6 +230,12 @@ fn one_missing_target_of_several_hooks_leaves_none_attached() {
     let bench = Bench::new();
     let hooks = "[{name: good, anyOf: [{program: good}]}, \
                  {name: missing, anyOf: [{program: good, target: {tracepoint: sched/no_such}}]}]";
-    let row = fails(&bench, &object("partly_rejected"), hooks, "TargetNotFound", &["missing"]);
+    let row = fails(
+        &bench,
+        &object("partly_rejected"),
+        hooks,
+        "TargetNotFound",
+        &["missing"],
+    );
     assert_eq!(row["failedHooks"][0]["name"], "missing", "{row}");
 }

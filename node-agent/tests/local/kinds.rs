@@ -32,7 +32,11 @@ impl Case<'_> {
             let now = self.bench.counts("case");
             let moved = now.iter().zip(&before).all(|(now, before)| now > before);
             let log = running.map(Running::output).unwrap_or_default();
-            if moved { Ok(()) } else { Err(format!("from {before:?} to {now:?}; the agent says\n{log}")) }
+            if moved {
+                Ok(())
+            } else {
+                Err(format!("from {before:?} to {now:?}; the agent says\n{log}"))
+            }
         });
     }
 
@@ -53,7 +57,10 @@ impl Case<'_> {
         let second = self.bench.run(&file);
         let adopted = second.healthy("case");
         assert_eq!(adopted["loaded"], serde_json::Value::Null, "it was loaded again");
-        assert_eq!(adopted["program"]["hooksAttached"], row["program"]["hooksAttached"]);
+        assert_eq!(
+            adopted["program"]["hooksAttached"],
+            row["program"]["hooksAttached"]
+        );
         assert_eq!(Made::below(&self.bench.root()), made);
         assert_eq!(links_of(&made.programs), links);
         self.counts(Some(&second));
@@ -73,24 +80,45 @@ impl Case<'_> {
 #[case::perf_event("perf_event", "perfEvent: {event: CpuClock, sampleFrequency: 199}", &events::work)]
 fn tracing(#[case] name: &str, #[case] target: &str, #[case] event: &dyn Fn()) {
     let bench = Bench::new();
-    let hooks = if target.is_empty() { String::new() } else { hooks(&["on_sample"], &format!("{{{target}}}")) };
+    let hooks = if target.is_empty() {
+        String::new()
+    } else {
+        hooks(&["on_sample"], &format!("{{{target}}}"))
+    };
     let read_iterator = || {
         let path = bench.root().join("case/iters/list_tasks");
         let tasks = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(tasks.lines().any(|line| line == std::process::id().to_string()), "{tasks}");
+        assert!(
+            tasks.lines().any(|line| line == std::process::id().to_string()),
+            "{tasks}"
+        );
     };
-    let event: &dyn Fn() = if name == "iter_task" { &read_iterator } else { event };
-    Case { bench: &bench, object: name, hooks, event }.check();
+    let event: &dyn Fn() = if name == "iter_task" {
+        &read_iterator
+    } else {
+        event
+    };
+    Case {
+        bench: &bench,
+        object: name,
+        hooks,
+        event,
+    }
+    .check();
 }
 
 #[test]
 fn uprobe_and_uretprobe() {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let libc = maps.lines().filter_map(|line| line.split_ascii_whitespace().nth(5)).find(|path| path.contains("/libc"));
-    let target = format!("{{binary: {{path: {}, symbol: getppid}}}}", libc.expect("this process uses libc.so"));
+    let target = format!("{{binary: {{path: {}, symbol: getppid}}}}", events::libc());
     let bench = Bench::new();
     let event = || assert!(nix::unistd::getppid().as_raw() >= 0);
-    Case { bench: &bench, object: "uprobe", hooks: hooks(&["on_enter", "on_return"], &target), event: &event }.check();
+    Case {
+        bench: &bench,
+        object: "uprobe",
+        hooks: hooks(&["on_enter", "on_return"], &target),
+        event: &event,
+    }
+    .check();
 }
 
 #[rstest]
@@ -108,11 +136,27 @@ fn on_interfaces(#[case] name: &str, #[case] programs: &[&str], #[case] interfac
         netns::run("ip route add default via 10.9.8.2 dev left");
         let bench = Bench::new();
         let event = || {
+            for way in ["ingress", "egress"] {
+                // Adopted, not attached a second time.
+                let filters = |device| {
+                    netns::run(&format!("tc filter show dev {device} {way}"))
+                        .matches(" bpf ")
+                        .count()
+                };
+                // Each filter is two lines, of which the first names the chain alone.
+                assert!(filters("left") + filters("right") <= 2, "{}", filters("right"));
+            }
             events::loopback_packet();
             events::cable_packet();
         };
         let hooks = hooks(programs, &format!("{{interface: {{{interface}}}}}"));
-        Case { bench: &bench, object: name, hooks, event: &event }.check();
+        Case {
+            bench: &bench,
+            object: name,
+            hooks,
+            event: &event,
+        }
+        .check();
         for way in ["ingress", "egress"] {
             for device in ["left", "right", "lo"] {
                 let filters = netns::run(&format!("tc filter show dev {device} {way}"));
@@ -138,7 +182,13 @@ fn on_cgroups(#[case] name: &str, #[case] programs: &[&str]) {
     netns::inside(|| {
         let (cgroup, bench) = (Cgroup::new(), Bench::new());
         let hooks = hooks(programs, &format!("{{cgroup: {{path: {}}}}}", cgroup.target()));
-        Case { bench: &bench, object: name, hooks, event: &|| events::in_cgroup(cgroup.path()) }.check();
+        Case {
+            bench: &bench,
+            object: name,
+            hooks,
+            event: &|| events::in_cgroup(cgroup.path()),
+        }
+        .check();
     });
 }
 
@@ -147,7 +197,13 @@ fn sk_lookup_in_the_network_namespace() {
     netns::inside(|| {
         let bench = Bench::new();
         let event = || drop(events::connection("127.0.0.1:0").unwrap());
-        Case { bench: &bench, object: "sk_lookup", hooks: String::new(), event: &event }.check();
+        Case {
+            bench: &bench,
+            object: "sk_lookup",
+            hooks: String::new(),
+            event: &event,
+        }
+        .check();
     });
 }
 
@@ -165,7 +221,8 @@ impl Sockets {
             // aya's own type takes values of 4 bytes only, the kernel of 8 as well.
             let map = Map::HashMap(MapData::from_pin(&self.map).unwrap());
             let mut map: HashMap<_, u32, u64> = map.try_into().unwrap();
-            map.insert(0, u64::try_from(ends.0.as_raw_fd()).unwrap(), 0).unwrap();
+            map.insert(0, u64::try_from(ends.0.as_raw_fd()).unwrap(), 0)
+                .unwrap();
             ends
         });
         events::talk(client, server);
@@ -175,12 +232,24 @@ impl Sockets {
 
 #[rstest]
 #[case::sk_msg("sk_msg", "")]
-#[case::sk_msg_of_a_named_map("sk_msg", "[{name: on-message, anyOf: [{program: on_message, target: {sockMap: {map: sockets}}}]}]")]
+#[case::sk_msg_of_a_named_map(
+    "sk_msg",
+    "[{name: on-message, anyOf: [{program: on_message, target: {sockMap: {map: sockets}}}]}]"
+)]
 #[case::sk_skb_parser_and_verdict("sk_skb", "")]
 fn in_sockmaps(#[case] name: &str, #[case] hooks: &str) {
     netns::inside(|| {
         let bench = Bench::new();
-        let sockets = Sockets { map: bench.map("case", "sockets"), ends: RefCell::default() };
-        Case { bench: &bench, object: name, hooks: hooks.to_owned(), event: &|| sockets.talk() }.check();
+        let sockets = Sockets {
+            map: bench.map("case", "sockets"),
+            ends: RefCell::default(),
+        };
+        Case {
+            bench: &bench,
+            object: name,
+            hooks: hooks.to_owned(),
+            event: &|| sockets.talk(),
+        }
+        .check();
     });
 }

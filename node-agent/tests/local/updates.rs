@@ -8,9 +8,11 @@ use std::{
 };
 
 use aya::maps::{Array, Map, MapData};
+use rstest::rstest;
 
 use crate::support::{
     bench::{Bench, hooks, object, object_with},
+    cgroup::Cgroup,
     events,
     kernel::{Made, links_of},
     netns,
@@ -21,7 +23,11 @@ fn counts_until(bench: &Bench, what: &str, wanted: impl Fn(u64) -> bool) {
     eventually(what, || {
         events::exec();
         let counts = bench.counts("p");
-        if counts.first().copied().is_some_and(&wanted) { Ok(()) } else { Err(format!("{counts:?}")) }
+        if counts.first().copied().is_some_and(&wanted) {
+            Ok(())
+        } else {
+            Err(format!("{counts:?}"))
+        }
     });
 }
 
@@ -30,14 +36,20 @@ fn a_changed_object_takes_the_place_of_the_old_one() {
     let bench = Bench::new();
     let first = bench.run(&bench.program("p", &object("counter_v1"), ""));
     let old = first.healthy("p")["program"]["revision"].take();
-    counts_until(&bench, "the first version to count in ones", |n| n > 0 && n < 1000);
+    counts_until(&bench, "the first version to count in ones", |n| {
+        n > 0 && n < 1000
+    });
     let made = Made::below(&bench.root());
     first.kill();
 
     let second = bench.run(&bench.program("p", &object("counter_v2"), ""));
-    let new = second.until("p", "the new revision", |row| row["reason"].is_null() && row["revision"] != old);
+    let new = second.until("p", "the new revision", |row| {
+        row["reason"].is_null() && row["revision"] != old
+    });
     assert!(new["loaded"].is_object(), "{new}");
-    counts_until(&bench, "the second version to count in thousands", |n| n > 0 && n % 1000 == 0);
+    counts_until(&bench, "the second version to count in thousands", |n| {
+        n > 0 && n % 1000 == 0
+    });
     let remade = Made::below(&bench.root());
     assert!(remade.programs.is_disjoint(&made.programs) && remade.links.is_disjoint(&made.links));
     made.assert_gone();
@@ -56,8 +68,15 @@ fn a_changed_object_that_fails_leaves_the_old_one_attached() {
 
     let second = bench.run(&bench.program("p", &object("rejected"), ""));
     let row = second.failed("p", "VerifierRejected");
-    assert_eq!((&row["revision"], &row["hooksAttached"]), (&old, &1.into()), "{row}");
-    assert!(row["failingRevision"].is_string() && row["failingRevision"] != old, "{row}");
+    assert_eq!(
+        (&row["revision"], &row["hooksAttached"]),
+        (&old, &1.into()),
+        "{row}"
+    );
+    assert!(
+        row["failingRevision"].is_string() && row["failingRevision"] != old,
+        "{row}"
+    );
     let before = bench.counts("p").remove(0);
     counts_until(&bench, "the old version to go on", |n| n > before);
     assert_eq!(Made::below(&bench.root()), made);
@@ -69,7 +88,10 @@ fn a_changed_object_that_fails_leaves_the_old_one_attached() {
 #[test]
 fn a_program_that_stands_in_no_file_any_more_is_removed() {
     let bench = Bench::new();
-    let (a, b) = (bench.program("a", &object("counter_v1"), ""), bench.program("b", &object("raw_tp"), ""));
+    let (a, b) = (
+        bench.program("a", &object("counter_v1"), ""),
+        bench.program("b", &object("raw_tp"), ""),
+    );
     let first = bench.start(&bench.launch(&[&a, &b]));
     first.healthy("a");
     first.healthy("b");
@@ -79,9 +101,11 @@ fn a_program_that_stands_in_no_file_any_more_is_removed() {
     let row = second.healthy("a");
     assert!(row["loaded"].is_null(), "{row}");
     made.assert_gone();
-    eventually("the directory of b to go", || match fs::read_dir(bench.root().join("b")) {
-        Err(_) => Ok(()),
-        Ok(_) => Err("it is there".to_owned()),
+    eventually("the directory of b to go", || {
+        match fs::read_dir(bench.root().join("b")) {
+            Err(_) => Ok(()),
+            Ok(_) => Err("it is there".to_owned()),
+        }
     });
     second.interrupt();
     bench.assert_nothing_pinned();
@@ -99,9 +123,19 @@ fn an_xdp_program_is_replaced_in_its_link_without_losing_a_packet() {
         let first = bench.run(&bench.program("p", &object("xdp"), &hooks));
         let old = first.healthy("p")["program"]["revision"].take();
         let made = Made::below(&bench.root());
-        let held = fs::read_dir(bench.root().join("p/held")).unwrap().flatten().next().unwrap().path();
+        let held = fs::read_dir(bench.root().join("p/held"))
+            .unwrap()
+            .flatten()
+            .next()
+            .unwrap()
+            .path();
         let link = bpfleet_agent::pins::link(&held).unwrap();
-        let count = |map| Array::<_, u64>::try_from(Map::Array(map)).unwrap().get(&0, 0).unwrap();
+        let count = |map| {
+            Array::<_, u64>::try_from(Map::Array(map))
+                .unwrap()
+                .get(&0, 0)
+                .unwrap()
+        };
         let open = || MapData::from_pin(bench.map("p", "counts")).unwrap();
         let old_map = open();
         first.kill();
@@ -119,7 +153,9 @@ fn an_xdp_program_is_replaced_in_its_link_without_losing_a_packet() {
             });
             let file = bench.program("p", &object_with("xdp", &["-DSLOTS=2"]), &hooks);
             let second = bench.run(&file);
-            second.until("p", "the new revision", |row| row["reason"].is_null() && row["revision"] != old);
+            second.until("p", "the new revision", |row| {
+                row["reason"].is_null() && row["revision"] != old
+            });
             eventually("the new version to count", || match count(open()) {
                 n if n > 10 => Ok(()),
                 n => Err(n.to_string()),
@@ -132,10 +168,20 @@ fn an_xdp_program_is_replaced_in_its_link_without_losing_a_packet() {
         assert_ne!(now.program_id, link.program_id);
         let mut seen = (0, 0);
         eventually("every packet to be counted once", || {
-            seen = (count(MapData::from_id(old_map.info().unwrap().id()).unwrap()), count(open()));
-            if seen.0 + seen.1 == sent { Ok(()) } else { Err(format!("{seen:?} of {sent}")) }
+            seen = (
+                count(MapData::from_id(old_map.info().unwrap().id()).unwrap()),
+                count(open()),
+            );
+            if seen.0 + seen.1 == sent {
+                Ok(())
+            } else {
+                Err(format!("{seen:?} of {sent}"))
+            }
         });
-        assert!(seen.0 > 0, "nothing was sent while the first version ran: {seen:?}");
+        assert!(
+            seen.0 > 0,
+            "nothing was sent while the first version ran: {seen:?}"
+        );
         drop(old_map);
         second.interrupt();
         bench.assert_nothing_pinned();
@@ -158,7 +204,9 @@ fn the_mode_of_an_xdp_program_can_change_and_a_mode_that_fails_changes_nothing()
         assert!(netns::run("ip link show right").contains(" xdp "));
         first.kill();
         let second = bench.run(&at("right", "Generic"));
-        second.until("p", "generic mode", |row| row["reason"].is_null() && row["revision"] != driver);
+        second.until("p", "generic mode", |row| {
+            row["reason"].is_null() && row["revision"] != driver
+        });
         assert!(netns::run("ip link show right").contains(" xdpgeneric "));
         made.assert_gone();
         second.interrupt();
@@ -171,13 +219,60 @@ fn the_mode_of_an_xdp_program_can_change_and_a_mode_that_fails_changes_nothing()
         third.kill();
         let fourth = bench.run(&at("lo", "Driver"));
         let row = fourth.failed("p", "UnsupportedByKernel");
-        assert!(row["message"].as_str().unwrap().contains("xdpMode: Generic"), "{row}");
-        assert_eq!((&row["revision"], &row["hooksAttached"]), (&generic, &1.into()), "{row}");
+        assert!(
+            row["message"].as_str().unwrap().contains("xdpMode: Generic"),
+            "{row}"
+        );
+        assert_eq!(
+            (&row["revision"], &row["hooksAttached"]),
+            (&generic, &1.into()),
+            "{row}"
+        );
         assert!(netns::run("ip link show lo").contains(" xdpgeneric "));
         assert_eq!(Made::below(&bench.root()).programs, made.programs);
         fourth.interrupt_after_failure();
         bench.assert_nothing_pinned();
         made.assert_gone();
+    });
+}
+
+#[rstest]
+#[case::xdp("xdp", "pass", "")]
+#[case::tc("tc", "classify", ", direction: Ingress")]
+#[case::tcx("tcx", "count_ingress", "")]
+fn a_hook_that_moves_to_another_interface_leaves_the_first(
+    #[case] name: &str,
+    #[case] program: &str,
+    #[case] direction: &str,
+) {
+    netns::inside(|| {
+        netns::cable();
+        let bench = Bench::new();
+        let on = |interface: &str| {
+            let target = format!("{{interface: {{name: {interface}{direction}}}}}");
+            bench.program("p", &object(name), &hooks(&[program], &target))
+        };
+        let first = bench.run(&on("left"));
+        let old = first.healthy("p")["program"]["revision"].take();
+        let made = Made::below(&bench.root());
+        first.kill();
+        let second = bench.run(&on("right"));
+        second.until("p", "the new revision", |row| {
+            row["reason"].is_null() && row["revision"] != old
+        });
+        made.assert_gone();
+        assert!(!netns::run("tc filter show dev left ingress").contains("bpf"));
+        eventually("packets to be counted on the other interface", || {
+            events::cable_packet();
+            if bench.counts("p")[0] > 0 {
+                Ok(())
+            } else {
+                Err("none")
+            }
+            .map_err(str::to_owned)
+        });
+        second.interrupt();
+        bench.assert_nothing_pinned();
     });
 }
 
@@ -193,18 +288,33 @@ fn an_interface_that_runs_another_xdp_program_is_busy_and_its_holder_is_named() 
         first.kill();
         let second = bench.start(&bench.launch(&[&holder, &other]));
         let row = second.failed("other", "TargetBusy");
-        assert!(row["message"].as_str().unwrap().contains("BpfProgram holder"), "{row}");
+        assert!(
+            row["message"].as_str().unwrap().contains("BpfProgram holder"),
+            "{row}"
+        );
         second.healthy("holder");
         assert_eq!(Made::below(&bench.root()), made);
         second.interrupt_after_failure();
         bench.assert_nothing_pinned();
 
         let object = object("xdp");
-        netns::run(&format!("ip link set lo xdpgeneric obj {} sec xdp", object.display()));
+        netns::run(&format!(
+            "ip link set lo xdpgeneric obj {} sec xdp",
+            object.display()
+        ));
         let third = bench.run(&other);
         let row = third.ends_with("other", "TargetBusy");
-        assert!(row["message"].as_str().unwrap().contains("that bpfleet did not attach"), "{row}");
-        assert!(netns::run("ip link show lo").contains("xdp"), "the other's program is gone");
+        assert!(
+            row["message"]
+                .as_str()
+                .unwrap()
+                .contains("that bpfleet did not attach"),
+            "{row}"
+        );
+        assert!(
+            netns::run("ip link show lo").contains("xdp"),
+            "the other's program is gone"
+        );
         bench.assert_nothing_pinned();
     });
 }
@@ -215,16 +325,27 @@ fn a_hook_that_somebody_detached_is_attached_again() {
     let running = bench.run(&bench.program("p", &object("counter_v1"), ""));
     let revision = running.healthy("p")["program"]["revision"].take();
     let made = Made::below(&bench.root());
-    let hook = bench.root().join("p/revisions").join(revision.as_str().unwrap()).join("hooks/counter");
+    let hook = bench
+        .root()
+        .join("p/revisions")
+        .join(revision.as_str().unwrap())
+        .join("hooks/counter");
     fs::remove_file(hook.join("link-0")).unwrap();
     eventually("the status to say so", || {
         let rows = running.rows("p");
         let said = |row: &serde_json::Value| row["reason"] == "Detached" && row["hooksAttached"] == 0;
-        if rows.iter().any(said) { Ok(()) } else { Err(running.output()) }
+        if rows.iter().any(said) {
+            Ok(())
+        } else {
+            Err(running.output())
+        }
     });
     running.healthy("p");
     let remade = Made::below(&bench.root());
-    assert!(remade.links.is_disjoint(&made.links) && remade.links.len() == 1, "{remade:?}");
+    assert!(
+        remade.links.is_disjoint(&made.links) && remade.links.len() == 1,
+        "{remade:?}"
+    );
     let all: BTreeSet<u32> = made.programs.union(&remade.programs).copied().collect();
     assert_eq!(links_of(&all).values().sum::<u32>(), 1, "it is attached once");
     counts_until(&bench, "it to count again", |n| n > 0);
@@ -234,26 +355,50 @@ fn a_hook_that_somebody_detached_is_attached_again() {
     remade.assert_gone();
 }
 
-#[test]
-fn an_interface_that_goes_away_takes_its_hooks_with_it_and_the_status_says_so() {
+#[rstest]
+#[case::xdp("xdp", "pass", "")]
+#[case::tcx("tcx", "count_ingress", "")]
+#[case::tc("tc", "classify", ", direction: Ingress")]
+fn an_interface_that_goes_away_takes_its_hooks_with_it_and_the_status_says_so(
+    #[case] name: &str,
+    #[case] program: &str,
+    #[case] direction: &str,
+) {
     netns::inside(|| {
+        netns::cable();
         let bench = Bench::new();
-        for (program, object_name) in [("pass", "xdp"), ("count_ingress", "tcx"), ("classify", "tc")] {
-            netns::run("ip link add dummy type veth peer name other");
-            let direction = if object_name == "tc" { ", direction: Ingress" } else { "" };
-            let target = format!("{{interface: {{name: dummy{direction}}}}}");
-            let file = bench.program("p", &object(object_name), &hooks(&[program], &target));
-            let running = bench.run(&file);
-            running.healthy("p");
-            netns::run("ip link del dummy");
-            let row = running.failed("p", "TargetNotFound");
-            assert_eq!(row["hooksAttached"], 0, "{object_name}: {row}");
-            assert!(row["message"].as_str().unwrap().contains("no network interface dummy"), "{row}");
-            drop(running);
-            let last = bench.run(&bench.program("q", &object("tracepoint"), ""));
-            last.healthy("q");
-            last.interrupt();
-            bench.assert_nothing_pinned();
-        }
+        let target = format!("{{interface: {{name: right{direction}}}}}");
+        let file = bench.program("p", &object(name), &hooks(&[program], &target));
+        let running = bench.run(&file);
+        running.healthy("p");
+        let made = Made::below(&bench.root());
+        netns::run("ip link del right");
+        let row = running.failed("p", "TargetNotFound");
+        assert_eq!(row["hooksAttached"], 0, "{row}");
+        assert!(
+            row["message"]
+                .as_str()
+                .unwrap()
+                .contains("no network interface right"),
+            "{row}"
+        );
+        running.interrupt_after_failure();
+        bench.assert_nothing_pinned();
+        made.assert_gone();
     });
+}
+
+#[test]
+fn a_cgroup_that_goes_away_takes_its_hooks_with_it_and_the_status_says_so() {
+    let (bench, cgroup) = (Bench::new(), Cgroup::new());
+    let target = format!("{{cgroup: {{path: {}}}}}", cgroup.target());
+    let running = bench.run(&bench.program("p", &object("cgroup_dev"), &hooks(&["on_device"], &target)));
+    running.healthy("p");
+    let name = cgroup.target();
+    drop(cgroup);
+    let row = running.failed("p", "TargetNotFound");
+    assert_eq!(row["hooksAttached"], 0, "{row}");
+    assert!(row["message"].as_str().unwrap().contains(&name), "{row}");
+    running.interrupt_after_failure();
+    bench.assert_nothing_pinned();
 }

@@ -21,7 +21,11 @@ impl Bench {
     pub fn new() -> Self {
         let scratch = Scratch::new("agent").unwrap();
         let bpffs = Bpffs::mount(&scratch.path().join("bpffs")).unwrap();
-        Self { bpffs, scratch, runs: Cell::new(0) }
+        Self {
+            bpffs,
+            scratch,
+            runs: Cell::new(0),
+        }
     }
 
     /// The agents' pin root.
@@ -38,7 +42,11 @@ impl Bench {
 
     /// A BpfProgram that runs `object`; `hooks` is YAML flow style, empty for none.
     pub fn program(&self, name: &str, object: &Path, hooks: &str) -> PathBuf {
-        let hooks = if hooks.is_empty() { String::new() } else { format!("  hooks: {hooks}\n") };
+        let hooks = if hooks.is_empty() {
+            String::new()
+        } else {
+            format!("  hooks: {hooks}\n")
+        };
         let yaml = format!(
             "apiVersion: bpfleet.io/v1alpha1\nkind: BpfProgram\nmetadata: {{name: {name}}}\nspec:\n  variants:\n  \
              - name: main\n    object: {{file: {}}}\n{hooks}",
@@ -102,7 +110,10 @@ pub fn object_with(name: &str, flags: &[&str]) -> PathBuf {
 /// Hooks for these programs, all at `target` (YAML flow style).
 pub fn hooks(programs: &[&str], target: &str) -> String {
     let hook = |program: &&str| {
-        format!("{{name: {}, anyOf: [{{program: {program}, target: {target}}}]}}", program.replace('_', "-"))
+        format!(
+            "{{name: {}, anyOf: [{{program: {program}, target: {target}}}]}}",
+            program.replace('_', "-")
+        )
     };
     format!("[{}]", programs.iter().map(hook).collect::<Vec<_>>().join(", "))
 }

@@ -20,8 +20,14 @@ pub struct Cgroup {
 impl Cgroup {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let root = facts::cgroup_hierarchies().v2.expect("a cgroup version 2 hierarchy is mounted");
-        let name = format!("bpfleet-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let root = facts::cgroup_hierarchies()
+            .v2
+            .expect("a cgroup version 2 hierarchy is mounted");
+        let name = format!(
+            "bpfleet-test-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = root.join(&name);
         fs::create_dir(&path).unwrap();
         Self { path, name }
@@ -41,9 +47,11 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // Processes that ended stay in it until they are reaped.
-        if let Err(error) = wait::until("the cgroup to be empty", PATIENCE, || match fs::remove_dir(&self.path) {
-            Err(error) if self.path.exists() => Err(error.to_string()),
-            _ => Ok(()),
+        if let Err(error) = wait::until("the cgroup to be empty", PATIENCE, || {
+            match fs::remove_dir(&self.path) {
+                Err(error) if self.path.exists() => Err(error.to_string()),
+                _ => Ok(()),
+            }
         }) {
             eprintln!("{} is left: {error}", self.path.display());
         }

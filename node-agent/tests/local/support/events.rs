@@ -22,6 +22,18 @@ pub fn work() {
     }
 }
 
+/// The C library of this process, by path.
+pub fn libc() -> String {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let mut paths = maps
+        .lines()
+        .filter_map(|line| line.split_ascii_whitespace().nth(5));
+    paths
+        .find(|path| path.contains("/libc"))
+        .expect("this process uses libc.so")
+        .to_owned()
+}
+
 /// A packet goes through the loopback interface.
 pub fn loopback_packet() {
     udp("127.0.0.1:0").unwrap();
@@ -71,7 +83,12 @@ const CGROUP: &str = "BPFLEET_TEST_CGROUP";
 /// Everything that a cgroup program can see happens in a cgroup: another process enters it and does it.
 pub fn in_cgroup(cgroup: &Path) {
     let child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "support::events::the_process_in_a_cgroup", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "support::events::the_process_in_a_cgroup",
+            "--ignored",
+            "--nocapture",
+        ])
         .env(CGROUP, cgroup)
         .output()
         .unwrap();

@@ -30,7 +30,14 @@ impl Made {
         let mut made = Self::default();
         for path in files(root) {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            let parent = path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+            let parent = path
+                .parent()
+                .unwrap()
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
             let dir = path.is_dir();
             match (parent.as_str(), Instance::parse(&name)) {
                 (_, Some(_)) if dir => drop(made.records.insert(path.clone())),
@@ -42,7 +49,10 @@ impl Made {
                 other => panic!("what is {}: {other:?}?", path.display()),
             }
         }
-        for link in loaded_links().flatten().filter(|link| made.programs.contains(&link.program_id())) {
+        for link in loaded_links()
+            .flatten()
+            .filter(|link| made.programs.contains(&link.program_id()))
+        {
             made.links.insert(link.id());
         }
         made
@@ -60,7 +70,11 @@ impl Made {
                 maps: self.maps.intersection(&maps).copied().collect(),
                 records: BTreeSet::new(),
             };
-            if left == Self::default() { Ok(()) } else { Err(format!("still there: {left:?}")) }
+            if left == Self::default() {
+                Ok(())
+            } else {
+                Err(format!("still there: {left:?}"))
+            }
         });
     }
 }
@@ -68,7 +82,10 @@ impl Made {
 /// The links that the kernel has for these programs, by program.
 pub fn links_of(programs: &BTreeSet<u32>) -> BTreeMap<u32, u32> {
     let mut count = BTreeMap::new();
-    for link in loaded_links().flatten().filter(|link| programs.contains(&link.program_id())) {
+    for link in loaded_links()
+        .flatten()
+        .filter(|link| programs.contains(&link.program_id()))
+    {
         *count.entry(link.program_id()).or_default() += 1;
     }
     count
@@ -77,7 +94,9 @@ pub fn links_of(programs: &BTreeSet<u32>) -> BTreeMap<u32, u32> {
 /// Every file below a directory, and every directory whose name is a record.
 pub fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir(root) else { return found };
+    let Ok(entries) = fs::read_dir(root) else {
+        return found;
+    };
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap().to_str().unwrap();
         // The kernel's own files in every bpffs.

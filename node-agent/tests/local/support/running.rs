@@ -2,10 +2,7 @@
 
 use std::{fs, process::ExitStatus, time::Duration};
 
-use bpfleet_e2e::{
-    process::Process,
-    wait,
-};
+use bpfleet_e2e::{process::Process, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -33,16 +30,20 @@ impl Running {
     /// What it said last about a program: its row, and what loading said.
     pub fn last(&self, program: &str) -> Option<Value> {
         let output = self.output();
-        let values = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        values.filter(|value| value["program"]["name"] == program).last()
+        let mut values = output
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        values.rfind(|value| value["program"]["name"] == program)
     }
 
     /// Waits until the last row of a program is as wanted.
     pub fn until(&self, program: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let seen = wait::until(format!("{program}: {what}"), PATIENCE, || match self.last(program) {
-            Some(value) if wanted(&value["program"]) => Ok(value),
-            _ if self.0.status().is_some() => Ok(Value::Null),
-            other => Err(format!("{other:?}")),
+        let seen = wait::until(format!("{program}: {what}"), PATIENCE, || {
+            match self.last(program) {
+                Some(value) if wanted(&value["program"]) => Ok(value),
+                _ if self.0.status().is_some() => Ok(Value::Null),
+                other => Err(format!("{other:?}")),
+            }
         });
         match seen {
             Ok(value) if !value.is_null() => value,
@@ -90,7 +91,9 @@ impl Running {
 
     /// Waits for its end.
     pub fn wait(&self) -> ExitStatus {
-        self.0.wait(PATIENCE).unwrap_or_else(|error| panic!("{error}; the agent says\n{}", self.output()))
+        self.0
+            .wait(PATIENCE)
+            .unwrap_or_else(|error| panic!("{error}; the agent says\n{}", self.output()))
     }
 
     /// Waits for its end, which must be a failure for this reason.
@@ -104,8 +107,13 @@ impl Running {
     /// Every row of a program, in order.
     pub fn rows(&self, program: &str) -> Vec<Value> {
         let output = self.output();
-        let values = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        values.map(|mut value| value["program"].take()).filter(|row| row["name"] == program).collect()
+        let values = output
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        values
+            .map(|mut value| value["program"].take())
+            .filter(|row| row["name"] == program)
+            .collect()
     }
 }
 

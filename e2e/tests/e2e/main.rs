@@ -1,6 +1,18 @@
 //! End-to-end tests: one binary, so that most tests share one control plane.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod flow_api_away;
+mod flow_failures;
+mod flow_kernel;
+mod flow_nodes;
+mod flow_objects;
+mod flow_operator_away;
+mod flow_support;
+mod flow_target;
+mod flow_way;
 mod harness;
+mod operator_artifacts;
+mod operator_program;
+mod operator_support;
 mod registry;
 mod shared;

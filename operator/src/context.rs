@@ -153,6 +153,21 @@ impl Context {
             .collect()
     }
 
+    /// The same for a node without a BpfNode, whose entries cannot just stay: what was not decided yet is as
+    /// each BpfProgram's status says.
+    pub fn all_desired_or_last_known(&self) -> BTreeMap<String, Option<Desired>> {
+        let mut all = self.all_desired();
+        for (name, desired) in &mut all {
+            if desired.is_none()
+                && let Some(view) = self.programs.get(name)
+                && let Ok(program) = &view.object
+            {
+                *desired = Some(Desired::last_known(program));
+            }
+        }
+        all
+    }
+
     /// Asks for a look at every node.
     pub fn look_at_all_nodes(&self) {
         for name in self.nodes.names().iter().chain(&self.bpf_nodes.names()) {

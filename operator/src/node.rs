@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use bpfleet_crds::{BpfNode, BpfNodeSpec, node::NodeProgram};
+use bpfleet_crds::{
+    BpfNode, BpfNodeSpec, BpfProgram,
+    node::{MAX_PROGRAMS, NodeProgram},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
@@ -37,6 +40,21 @@ pub enum Desired {
 }
 
 impl Desired {
+    /// What a BpfProgram's own status says was decided. It stands in for a decision that this process has not
+    /// made yet, or cannot make: a node that runs the program may have lost its BpfNode meanwhile, and must not
+    /// get one without it.
+    pub fn last_known(program: &BpfProgram) -> Self {
+        if program.metadata.deletion_timestamp.is_some() {
+            return Self::Remove;
+        }
+        let joining = || {
+            let revision = program.status.as_ref()?.updated_revision.clone()?;
+            let selector = NodeSelector::new(program.spec.node_selector.as_ref()).ok()?;
+            Some((revision, selector))
+        };
+        Self::Hold { joining: joining() }
+    }
+
     /// The revision and selection that new nodes get.
     pub fn joining(&self) -> Option<(String, NodeSelector)> {
         match self {
@@ -77,7 +95,15 @@ pub fn compose(
             revision: revision(name, desired)?,
         })
     };
-    programs.iter().filter_map(entry).collect()
+    let mut entries: Vec<NodeProgram> = programs.iter().filter_map(entry).collect();
+    if entries.len() > MAX_PROGRAMS {
+        // What is there stays; of the others, the first by name find room.
+        let is_there = |entry: &NodeProgram| existing.iter().any(|known| known.name == entry.name);
+        entries.sort_by_key(|entry| !is_there(entry));
+        entries.truncate(MAX_PROGRAMS);
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    entries
 }
 
 /// A write that brings a BpfNode to what it shall be.
@@ -209,8 +235,46 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_was_not_decided_yet_is_as_its_status_says() {
+        let mut program: BpfProgram = serde_json::from_value(json!({
+            "metadata": {"name": "p"},
+            "spec": {"nodeSelector": {"matchLabels": {"zone": "a"}}, "variants": []},
+            "status": {"updatedRevision": "p-old"},
+        }))
+        .unwrap();
+        assert_eq!(Some(Desired::last_known(&program)), hold(Some(("p-old", "a"))));
+        program.status = None;
+        assert_eq!(
+            Some(Desired::last_known(&program)),
+            hold(None),
+            "never rolled out"
+        );
+        program.metadata.deletion_timestamp =
+            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        assert_eq!(Desired::last_known(&program), Desired::Remove);
+    }
+
+    #[test]
     fn entries_of_programs_that_do_not_exist_go() {
         assert_eq!(compose(&BTreeMap::new(), &entries(OLD), &BTreeMap::new()), []);
+    }
+
+    #[test]
+    fn a_full_node_keeps_what_it_has() {
+        let all = |count: usize| (0..count).map(|index| format!("p{index:04}")).collect::<Vec<_>>();
+        let run = |name: &String| {
+            let revision = format!("{name}-1");
+            let selector = NodeSelector::new(None).unwrap();
+            (name.clone(), Some(Desired::Run { revision, selector }))
+        };
+        let programs: BTreeMap<_, _> = all(MAX_PROGRAMS + 5).iter().map(run).collect();
+        let last = format!("p{:04}", MAX_PROGRAMS + 4);
+        let there = entries(&[(&last, "old")]);
+        let composed = compose(&BTreeMap::new(), &there, &programs);
+        assert_eq!(composed.len(), MAX_PROGRAMS);
+        assert!(composed.is_sorted_by_key(|entry| &entry.name));
+        assert_eq!(composed.last().unwrap().revision, format!("{last}-1"));
+        assert_eq!(compose(&BTreeMap::new(), &composed, &programs), composed);
     }
 
     fn node() -> NodeView {

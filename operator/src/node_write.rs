@@ -22,7 +22,12 @@ pub async fn reconcile(context: &Context, name: &str) -> Outcome {
     let seen = known
         .as_ref()
         .map(|(view, version)| (&**view, version.as_deref()));
-    let Some(write) = decide(node.as_deref(), seen, &context.all_desired()) else {
+    let programs = if seen.is_some() {
+        context.all_desired()
+    } else {
+        context.all_desired_or_last_known()
+    };
+    let Some(write) = decide(node.as_deref(), seen, &programs) else {
         return Outcome::Done;
     };
     let written = perform(&context.bpf_node_api, name, &write).await;

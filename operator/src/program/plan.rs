@@ -100,8 +100,11 @@ pub fn plan(input: &Input, accepted: &Result<Accepted, Fault>) -> Plan {
             Some(accepted.revision.as_str())
         }
         Err(_) => {
+            let decided = input.previous.as_ref().and_then(Desired::joining);
+            // Another process may have decided: then the status tells.
+            let reported = || Desired::last_known(&input.program).joining();
             plan.desired = Desired::Hold {
-                joining: input.previous.as_ref().and_then(Desired::joining),
+                joining: decided.or_else(|| input.current().and_then(|_| reported())),
             };
             input
                 .program

@@ -14,7 +14,8 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
-        watcher::{self, Config},
+        utils::Backoff,
+        watcher::{self, Config, DefaultBackoff},
     },
 };
 
@@ -27,6 +28,28 @@ use crate::{
 /// Looks at a program are put together for this long while its nodes report: a fleet reports by the thousand.
 const TOGETHER: Duration = Duration::from_millis(200);
 
+/// Longest wait between two attempts to watch. After the API server was away, the first attempt finds its
+/// versions expired and only the next one lists anew: both waits count.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// kube's own waits, but for the longest.
+#[derive(Default)]
+struct Pauses(DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(MAX_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
 /// Keeps all indexes up to date until the future is dropped.
 pub async fn run(context: &Arc<Context>, client: &Client) {
     let namespace = context.namespace.as_str();
@@ -36,7 +59,7 @@ pub async fn run(context: &Arc<Context>, client: &Client) {
         Box::pin(follow(
             &context.programs,
             watcher::watcher(Api::<DeserializeGuard<BpfProgram>>::all(client.clone()), all())
-                .default_backoff(),
+                .backoff(Pauses::default()),
             "BpfProgram",
             |object| Some(ProgramView::new(object)),
             |name, _| context.program_queue.add(name),
@@ -44,21 +67,22 @@ pub async fn run(context: &Arc<Context>, client: &Client) {
         Box::pin(follow(
             &context.revisions,
             watcher::watcher(Api::<DeserializeGuard<BpfRevision>>::all(client.clone()), all())
-                .default_backoff(),
+                .backoff(Pauses::default()),
             "BpfRevision",
             |object| Some(RevisionView::new(object)),
             |_, change| revision_changed(context, change),
         )),
         Box::pin(follow(
             &context.bpf_nodes,
-            watcher::watcher(Api::<DeserializeGuard<BpfNode>>::all(client.clone()), all()).default_backoff(),
+            watcher::watcher(Api::<DeserializeGuard<BpfNode>>::all(client.clone()), all())
+                .backoff(Pauses::default()),
             "BpfNode",
             |object| Some(BpfNodeView::new(object)),
             |name, change| bpf_node_changed(context, name, change),
         )),
         Box::pin(follow(
             &context.nodes,
-            watcher::watcher(Api::<Node>::all(client.clone()), all()).default_backoff(),
+            watcher::watcher(Api::<Node>::all(client.clone()), all()).backoff(Pauses::default()),
             "Node",
             NodeView::new,
             |name, _| {
@@ -72,7 +96,7 @@ pub async fn run(context: &Arc<Context>, client: &Client) {
                 Api::<Pod>::namespaced(client.clone(), namespace),
                 all().labels(&agents),
             )
-            .default_backoff(),
+            .backoff(Pauses::default()),
             "Pod",
             AgentView::new,
             |_, _| context.look_at_all_programs(TOGETHER),
@@ -83,7 +107,7 @@ pub async fn run(context: &Arc<Context>, client: &Client) {
                 Api::<PartialObjectMeta<ConfigMap>>::namespaced(client.clone(), namespace),
                 all(),
             )
-            .default_backoff(),
+            .backoff(Pauses::default()),
             "ConfigMap",
             ConfigMapView::new,
             |name, _| config_map_changed(context, name),

@@ -113,9 +113,17 @@ impl Program {
     }
 
     /// A revision could not be attached.
-    pub fn failed(&mut self, revision: String, failure: Failure, now: Instant, who: &str) {
+    pub fn failed(&mut self, revision: String, mut failure: Failure, now: Instant, who: &str) {
         let same = |retry: &&Retry| retry.revision.as_ref() == Some(&revision);
-        let tries = self.failure.as_ref().filter(same).map_or(0, |retry| retry.tries) + 1;
+        let before = self.failure.as_ref().filter(same);
+        let tries = before.map_or(0, |retry| retry.tries) + 1;
+        // A verifier's log has times and addresses that differ each time: what ends the same must look the same,
+        // or every retry would be written to the API.
+        if let Some(known) = before.map(|retry| &retry.failure)
+            && (known.reason, &known.message) == (failure.reason, &failure.message)
+        {
+            failure.log.clone_from(&known.log);
+        }
         let at = now + delay(failure.reason, tries, who);
         self.leftovers = true;
         self.failure = Some(Retry {
@@ -151,5 +159,46 @@ impl Program {
             tries,
             at,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(message: &str, log: &str) -> Failure {
+        let mut failure = Failure::new(NodeReason::VerifierRejected, message.to_owned());
+        failure.log = Some(log.to_owned());
+        failure
+    }
+
+    #[test]
+    fn a_retry_that_ends_the_same_keeps_the_log_and_another_end_replaces_it() {
+        let now = Instant::now();
+        let mut program = Program::default();
+        program.want("p-1");
+        let cases = [
+            (
+                "p-1",
+                "no",
+                "verification time 9 usec",
+                1,
+                "verification time 9 usec",
+            ),
+            (
+                "p-1",
+                "no",
+                "verification time 8 usec",
+                2,
+                "verification time 9 usec",
+            ),
+            ("p-1", "never", "another log", 3, "another log"),
+            ("p-2", "never", "of another revision", 1, "of another revision"),
+        ];
+        for (revision, message, log, tries, kept) in cases {
+            program.failed(revision.to_owned(), rejected(message, log), now, "n/p");
+            let retry = program.failure.as_ref().unwrap();
+            assert_eq!((retry.tries, retry.failure.log.as_deref()), (tries, Some(kept)));
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::support::{
     bench::{Bench, hooks, object, object_with},
     cgroup::Cgroup,
     events,
-    kernel::{Made, links_of},
+    kernel::{Made, files, links_of},
     netns,
     running::eventually,
 };
@@ -184,6 +184,66 @@ fn an_xdp_program_is_replaced_in_its_link_without_losing_a_packet() {
         );
         drop(old_map);
         second.interrupt();
+        bench.assert_nothing_pinned();
+        made.assert_gone();
+    });
+}
+
+#[test]
+fn an_agent_killed_while_it_replaces_an_xdp_program_never_leaves_the_interface_without() {
+    netns::inside(|| {
+        netns::cable();
+        let bench = Bench::new();
+        let hooks = hooks(&["pass"], "{interface: {name: right}}");
+        let objects = [object("xdp"), object_with("xdp", &["-DSLOTS=2"])];
+        let first = bench.run(&bench.program("p", &objects[0], &hooks));
+        first.healthy("p");
+        first.kill();
+        let held = fs::read_dir(bench.root().join("p/held"))
+            .unwrap()
+            .flatten()
+            .next()
+            .unwrap()
+            .path();
+        let link = bpfleet_agent::pins::link(&held).unwrap();
+        for step in 0..10 {
+            let running = bench.run(&bench.program("p", &objects[step % 2], &hooks));
+            // Program, map, the hook's program and the record of its link: killed between any two of them.
+            while files(&bench.root().join("p/loading")).len() < step / 2
+                && running.healthy_now("p").is_none()
+            {
+                std::thread::yield_now();
+            }
+            running.kill();
+            let now = bpfleet_agent::pins::link(&held).unwrap();
+            assert!(
+                now.attached && now.id == link.id,
+                "step {step}: {now:?} instead of {link:?}"
+            );
+        }
+        let last = bench.run(&bench.program("p", &objects[1], &hooks));
+        last.healthy("p");
+        eventually("the last version to run and nothing else to be pinned", || {
+            let made = Made::below(&bench.root());
+            let slots = bench.counts("p").len();
+            if made.programs.len() == 1 && slots == 2 {
+                Ok(())
+            } else {
+                Err(format!("{slots} slots, {made:?}"))
+            }
+        });
+        assert_eq!(bpfleet_agent::pins::link(&held).unwrap().id, link.id);
+        eventually("packets to be counted", || {
+            events::cable_packet();
+            if bench.counts("p")[0] > 0 {
+                Ok(())
+            } else {
+                Err("none")
+            }
+            .map_err(str::to_owned)
+        });
+        let made = Made::below(&bench.root());
+        last.interrupt();
         bench.assert_nothing_pinned();
         made.assert_gone();
     });

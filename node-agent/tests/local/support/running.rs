@@ -60,6 +60,13 @@ impl Running {
         value
     }
 
+    /// The last row of a program if it runs with all its hooks.
+    pub fn healthy_now(&self, program: &str) -> Option<Value> {
+        self.last(program)
+            .map(|mut value| value["program"].take())
+            .filter(|row| row["reason"].is_null() && row["failingRevision"].is_null())
+    }
+
     /// Waits until a program has failed for this reason; returns its row.
     pub fn failed(&self, program: &str, reason: &str) -> Value {
         self.until(program, reason, |row| row["reason"] == reason)["program"].take()

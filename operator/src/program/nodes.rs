@@ -1,11 +1,11 @@
 //! Where each selected node stands. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bpfleet_crds::{
     NodeReason,
     conditions::truncate,
-    node::{Fact, MAX_MESSAGE_BYTES},
+    node::{Fact, MAX_MESSAGE_BYTES, MAX_PROGRAMS},
     program::{FailureGroup, NodeCounts},
 };
 
@@ -104,6 +104,8 @@ pub struct Tally {
     pub failures: Vec<FailureGroup>,
     /// Failed nodes that stay so until somebody changes something.
     pub stuck: u32,
+    /// Live nodes that have no room for another program.
+    pub full: u32,
     /// Live nodes that are not selected any more and still hold it.
     pub leaving: u32,
     /// The revision that runs on every selected node with a live agent, if it is one.
@@ -129,6 +131,10 @@ impl Tally {
             let counts = &mut tally.counts;
             counts.selected += 1;
             let standing = standing(node, &name, wanted);
+            let is_full = |known: &Arc<BpfNodeView>| {
+                known.programs.len() >= MAX_PROGRAMS && known.wanted(&name).is_none()
+            };
+            tally.full += u32::from(node.is_live() && node.bpf_node.as_ref().is_some_and(is_full));
             if node.is_live() {
                 let row = node.bpf_node.as_ref().and_then(|known| known.row(&name));
                 let here = row

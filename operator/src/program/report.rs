@@ -277,6 +277,10 @@ fn aside(tally: &Tally) -> String {
     for (count, what) in [
         (counts.unreachable, "not reachable"),
         (counts.without_agent, "without a running agent"),
+        (
+            tally.full,
+            "with as many programs as a node can run, so that this one finds no room",
+        ),
         (tally.leaving, "no longer selected and letting go of it"),
     ] {
         if count > 0 {

@@ -127,7 +127,7 @@ fn a_deleted_program_stays_until_live_nodes_have_let_go() {
                 view.rows = vec![ProgramStatus {
                     name: "q".into(),
                     ..row(Some("q-1"), None)
-                }]
+                }];
             }),
             false,
         ),

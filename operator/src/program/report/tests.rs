@@ -279,7 +279,7 @@ fn compatible_is_told_from_what_nodes_report(
 #[test]
 fn a_node_of_an_architecture_without_object_is_incompatible() {
     let mut input = with_nodes(vec![with(node("n", None, None), |view| {
-        view.architecture = Some("riscv64".into())
+        view.architecture = Some("riscv64".into());
     })]);
     let Ok(all) = &mut input.objects else {
         unreachable!()

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod command;
+mod interfaces;
 mod kinds;
 mod loader;
 mod support;

@@ -142,6 +142,11 @@ fn another_replica_takes_over_and_a_revision_from_the_future_is_not_half_applied
     wait_ready(&kubectl, "flow-future");
     let old = wait_updated(&cluster, "flow-future", None);
     assert!(leads(&second).is_err());
+    let (_, metrics) = bpfleet_e2e::http::get(&second.health_url("/metrics")).unwrap();
+    assert!(
+        !metrics.contains("bpfleet_operator_api_writes_total{"),
+        "it writes nothing: {metrics}"
+    );
 
     first.kill().unwrap();
     kubectl.apply(&config_map("flow-future", &hits(1000))).unwrap();

@@ -4,6 +4,7 @@
 mod flow_api_away;
 mod flow_failures;
 mod flow_kernel;
+mod flow_killed;
 mod flow_nodes;
 mod flow_objects;
 mod flow_operator_away;

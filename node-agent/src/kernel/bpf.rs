@@ -156,7 +156,12 @@ pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkState> {
         }
     };
     let iter = is(bpf_link_type::BPF_LINK_TYPE_ITER);
-    Ok(LinkState { id: info.id, program_id: info.prog_id, iter, attached })
+    Ok(LinkState {
+        id: info.id,
+        program_id: info.prog_id,
+        iter,
+        attached,
+    })
 }
 
 /// BPF_PROG_QUERY: ids of the programs attached to a cgroup or sockmap.

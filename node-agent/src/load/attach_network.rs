@@ -194,7 +194,9 @@ pub fn tc_filter(
     let target = format!("{direction:?} of interface {}", interface.name);
     match qdisc_add_clsact(&interface.name) {
         // It may be there already: others use it too, which is why it stays when we go.
-        Err(error) if os_error(&error) != Some(libc::EEXIST) => return Err(attaching(&target, &error.into())),
+        Err(error) if os_error(&error) != Some(libc::EEXIST) => {
+            return Err(attaching(&target, &error.into()));
+        }
         _ => {}
     }
     let seed = std::process::id().wrapping_mul(2_654_435_761);
@@ -340,10 +342,22 @@ pub fn cgroup_attach_type(kind: ProgramKind) -> Option<u32> {
         } => 20,
         ProgramKind::CgroupSockopt(SockoptHook::Get) => 21,
         ProgramKind::CgroupSockopt(SockoptHook::Set) => 22,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Getpeername, family: V4 } => 29,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Getpeername, family: V6 } => 30,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Getsockname, family: V4 } => 31,
-        ProgramKind::CgroupSockAddr { hook: SockAddrHook::Getsockname, family: V6 } => 32,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Getpeername,
+            family: V4,
+        } => 29,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Getpeername,
+            family: V6,
+        } => 30,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Getsockname,
+            family: V4,
+        } => 31,
+        ProgramKind::CgroupSockAddr {
+            hook: SockAddrHook::Getsockname,
+            family: V6,
+        } => 32,
         ProgramKind::CgroupSock(SockHook::Release) => 34,
         _ => return None,
     })

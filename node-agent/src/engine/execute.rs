@@ -232,29 +232,24 @@ impl Executor {
     }
 
     /// Looks whether what ran still does. It asks the kernel a few questions a hook and writes nothing.
-    pub fn verify(&self, programs: &mut BTreeMap<String, Program>) {
-        for (name, program) in programs {
-            if program.busy {
-                continue;
-            }
-            let (Some(running), Ok(dir)) = (&mut program.running, self.dir(name)) else {
-                continue;
-            };
-            let held = &program.held;
-            let holds = |hook: &str| held.iter().any(|(name, _)| name == hook);
-            match dir
-                .revision(&running.revision)
-                .map_err(std::io::Error::other)
-                .and_then(|revision| pins::verify(&dir, &revision, false, holds))
-            {
-                Ok(hooks) if hooks.is_empty() => {
-                    for hook in &mut running.hooks {
-                        hook.detached = Some("its pins were removed".to_owned());
-                    }
+    pub fn verify(&self, name: &str, program: &mut Program) {
+        let (Some(running), Ok(dir)) = (&mut program.running, self.dir(name)) else {
+            return;
+        };
+        let held = &program.held;
+        let holds = |hook: &str| held.iter().any(|(name, _)| name == hook);
+        match dir
+            .revision(&running.revision)
+            .map_err(std::io::Error::other)
+            .and_then(|revision| pins::verify(&dir, &revision, false, holds))
+        {
+            Ok(hooks) if hooks.is_empty() => {
+                for hook in &mut running.hooks {
+                    hook.detached = Some("its pins were removed".to_owned());
                 }
-                Ok(hooks) => running.hooks = hooks,
-                Err(error) => tracing::warn!(program = name, %error, "pins cannot be read"),
             }
+            Ok(hooks) => running.hooks = hooks,
+            Err(error) => tracing::warn!(program = name, %error, "pins cannot be read"),
         }
     }
 

@@ -154,10 +154,19 @@ pub async fn run(
             },
             Some((name, outcome)) = finished.recv() => {
                 if let Some(program) = programs.get_mut(&name) {
+                    let failed = matches!(outcome, Done::Failed { .. });
                     settle(program, outcome, &settings.node_name, &name);
+                    if failed {
+                        // An attempt that failed has put everything back; if it has not, that must be seen.
+                        executor.verify(&name, program);
+                    }
                 }
             }
-            _ = verify.tick() => executor.verify(&mut programs),
+            _ = verify.tick() => {
+                for (name, program) in programs.iter_mut().filter(|(_, program)| !program.busy) {
+                    executor.verify(name, program);
+                }
+            }
             () = retry => {}
         }
     }

@@ -44,12 +44,17 @@ async fn run(config: Serve) -> Result<(), ServeError> {
     // Watches are renewed within five minutes; a request that takes longer than this is lost.
     settings.connect_timeout = Some(std::time::Duration::from_secs(10));
     settings.write_timeout = Some(std::time::Duration::from_secs(30));
-    let client = kube::Client::try_from(settings).map_err(|error| ServeError::Client(Box::new(error)))?;
     let identity = config
         .identity
         .clone()
         .or_else(hostname)
         .unwrap_or_else(|| format!("operator-{}", std::process::id()));
+    // Names the writer in managedFields and audit logs.
+    let agent = format!("bpfleet-operator/{} ({identity})", env!("CARGO_PKG_VERSION"));
+    if let Ok(agent) = agent.parse() {
+        settings.headers.push((axum::http::header::USER_AGENT, agent));
+    }
+    let client = kube::Client::try_from(settings).map_err(|error| ServeError::Client(Box::new(error)))?;
     let (stopping, stop) = watch::channel(false);
     let signals = async move {
         let (Ok(mut terminate), Ok(mut interrupt)) =
@@ -78,7 +83,7 @@ fn hostname() -> Option<String> {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_client=off"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))

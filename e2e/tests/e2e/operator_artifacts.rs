@@ -145,7 +145,7 @@ fn of_two_replicas_one_writes_both_serve_and_the_other_takes_over() {
     let second = start_operator(&cluster, "second", &[]);
     let leads = |operator: &bpfleet_e2e::Operator| {
         let (_, text) = bpfleet_e2e::http::get(&operator.health_url("/metrics")).unwrap();
-        text.contains("bpfleet_operator_leader 1")
+        text.lines().any(|line| line == "bpfleet_operator_leader 1")
     };
     assert!(leads(&first) && !leads(&second));
 
@@ -237,7 +237,7 @@ fn an_operator_that_restarts_or_loses_the_api_server_changes_nothing() {
     wait::until("the loss of leadership", SOON, || {
         let (_, text) =
             bpfleet_e2e::http::get(&operator.health_url("/metrics")).map_err(|error| error.to_string())?;
-        if text.contains("bpfleet_operator_leader 0") {
+        if text.lines().any(|line| line == "bpfleet_operator_leader 0") {
             Ok(())
         } else {
             Err("still leads".to_owned())

@@ -9,6 +9,7 @@ mod write;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use axum::http::{HeaderValue, header::USER_AGENT};
 use bpfleet_crds::BpfNode;
 use kube::{Api, Client, Config};
 use tokio::{
@@ -85,7 +86,7 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     let cache = Cache::open(&config.cache_dir)?;
-    let client = Client::try_from(Config::infer().await?)?;
+    let client = client().await?;
     let facts = facts::gather(&config.paths);
     tracing::info!(node = config.node_name, kernel = facts.kernel_release, btf = ?facts.btf.kernel, "starting");
     let _pin_root = PinRoot::take(&config.paths.pin_root, false)?;
@@ -140,6 +141,16 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
         _ = interrupt.recv() => tracing::info!("SIGINT: ending; what runs in the kernel stays"),
     }
     Ok(())
+}
+
+/// A client that gives up on a silent API server, and whose name stands in managedFields and audit logs.
+async fn client() -> Result<Client, ServeError> {
+    let mut config = Config::infer().await?;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    config.write_timeout = Some(Duration::from_secs(30));
+    let agent = HeaderValue::from_static(concat!("bpfleet-agent/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
+    Ok(Client::try_from(config)?)
 }
 
 /// An error of the API server in its own words, without the parts of its answer.

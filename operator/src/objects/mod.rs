@@ -6,3 +6,4 @@ pub mod image;
 pub mod pull;
 pub mod registry;
 pub mod resolve;
+pub mod retry;

@@ -142,7 +142,7 @@ async fn manifest(
     let bytes = session
         .manifest(tag_or_digest)
         .await
-        .map_err(|error| fault(name, &error))?;
+        .map_err(|error| fault(session, name, &error))?;
     let digest = Digest::of(&bytes);
     if tag_or_digest.starts_with("sha256:") && tag_or_digest != digest.to_string() {
         return Err(mismatch(
@@ -314,12 +314,12 @@ async fn stream(
     let mut response = session
         .blob(&layer.digest)
         .await
-        .map_err(|error| fault(name, &error))?;
+        .map_err(|error| fault(session, name, &error))?;
     let (mut hasher, mut size) = (Sha256::new(), 0u64);
     while let Some(chunk) = session
         .chunk(&mut response)
         .await
-        .map_err(|error| fault(name, &error))?
+        .map_err(|error| fault(session, name, &error))?
     {
         size = size.saturating_add(chunk.len() as u64);
         if size > layer.size.min(MAX_LAYER_BYTES) {
@@ -371,22 +371,26 @@ fn mismatch(name: &str, what: &str, actual: &str) -> Fault {
     Fault::transient(ProgramReason::DigestMismatch, message)
 }
 
-fn fault(name: &str, error: &RegistryError) -> Fault {
+fn fault(session: &Session<'_>, name: &str, error: &RegistryError) -> Fault {
     let (reason, hint) = match error {
         RegistryError::Unreachable { .. } | RegistryError::BadAnswer { .. } => {
-            (ProgramReason::RegistryUnavailable, "trying again")
+            (ProgramReason::RegistryUnavailable, "trying again".to_owned())
         }
-        RegistryError::Denied { .. } => (
+        RegistryError::Denied { .. } if session.has_credentials() => (
             ProgramReason::RegistryDenied,
-            "set image.pullSecret to a Secret with credentials for it",
+            "put credentials that may pull it into the Secret that image.pullSecret names".to_owned(),
+        ),
+        RegistryError::Denied { registry, .. } => (
+            ProgramReason::RegistryDenied,
+            format!("set image.pullSecret to a Secret that has credentials for {registry}"),
         ),
         RegistryError::NotFound { .. } => (
             ProgramReason::ImageNotFound,
-            "push it, or correct image.reference",
+            "push it, or correct image.reference".to_owned(),
         ),
         RegistryError::TooLarge { .. } => (
             ProgramReason::InvalidImage,
-            "put the object into an image of its own",
+            "put the object into an image of its own".to_owned(),
         ),
     };
     Fault::transient(reason, format!("image {name}: {error}; {hint}"))

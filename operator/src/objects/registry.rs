@@ -150,6 +150,11 @@ struct Token {
 }
 
 impl Session<'_> {
+    /// Whether it has credentials to show.
+    pub fn has_credentials(&self) -> bool {
+        self.credentials.is_some()
+    }
+
     /// The manifest or index of a tag or digest.
     ///
     /// # Errors

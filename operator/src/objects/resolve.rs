@@ -15,10 +15,12 @@ use bpfleet_crds::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{config_map, pull};
+use super::{
+    config_map, pull,
+    retry::{Access, Retry, Step},
+};
 use crate::{
     artifacts::store::Store,
-    backoff,
     error::{Fault, chain},
     index::Index,
     view::ConfigMapView,
@@ -59,8 +61,7 @@ struct Remembered {
     source: ObjectSource,
     version: Option<String>,
     result: Result<Objects, Fault>,
-    failures: u32,
-    retry_at: Option<Instant>,
+    retry: Option<Retry>,
 }
 
 /// What was found for each reference, by program and variant.
@@ -117,7 +118,7 @@ impl Resolver {
         known
             .iter()
             .filter(|((name, _), _)| name == program)
-            .filter_map(|(_, known)| known.retry_at)
+            .filter_map(|(_, known)| known.retry.as_ref().map(Retry::at))
             .min()
     }
 
@@ -139,19 +140,37 @@ impl Resolver {
             .as_ref()
             .and_then(|place| config_maps.get(&place.name))
             .map(|map| map.version.clone());
-        let (mut failures, mut file_changed) = (0, false);
+        let (mut before, mut file_changed) = (None, false);
         {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(known) = known.get(&key) {
-                let same = known.source == *source && known.version == version;
-                let due = known.retry_at.is_some_and(|at| at <= Instant::now());
-                if same && !due {
-                    return known.result.clone();
-                }
-                failures = if same { known.failures } else { 0 };
                 file_changed = known.source != *source;
+                if known.source == *source && known.version == version {
+                    let step = known
+                        .retry
+                        .as_ref()
+                        .map_or(Step::Wait, |retry| retry.step(Instant::now()));
+                    if step == Step::Wait {
+                        return known.result.clone();
+                    }
+                    before = known
+                        .retry
+                        .clone()
+                        .map(|retry| (retry, step, known.result.clone()));
+                }
             }
         }
+        if let (Some((retry, Step::Look, result)), Some(place)) = (&mut before, &source.image) {
+            let found = access(place, store).await;
+            if !retry.looked(&found, Instant::now()) {
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(known) = known.get_mut(&key) {
+                    known.retry = Some(retry.clone());
+                }
+                return result.clone();
+            }
+        }
+        let mut tried = None;
         let result = match source {
             ObjectSource {
                 config_map: Some(place),
@@ -159,22 +178,35 @@ impl Resolver {
             } => from_config_map(place, version.is_some(), current, store).await,
             ObjectSource {
                 image: Some(place), ..
-            } => from_image(place, variant, current, file_changed, store).await,
+            } => {
+                let pinned = current
+                    .map(|current| pinned(place, variant, current))
+                    .unwrap_or_default();
+                match unmoved(place, &pinned, file_changed) {
+                    Some(objects) => Ok(objects),
+                    None => {
+                        let found = access(place, store).await;
+                        tried = place.pull_secret.is_some().then(|| found.clone());
+                        from_image(place, found, pinned, store).await
+                    }
+                }
+            }
             // The API server's rules let no such source pass.
             ObjectSource { .. } => Err(Fault::permanent(
                 ProgramReason::InvalidSpec,
                 "set exactly one of object.image and object.configMap",
             )),
         };
-        let retry = result.as_ref().is_err_and(|fault| fault.retry);
-        failures = if retry { failures.saturating_add(1) } else { 0 };
-        let retry_at = retry.then(|| Instant::now() + backoff::delay(program, failures));
+        let before = before.map(|(retry, ..)| retry);
+        let retry = result
+            .as_ref()
+            .is_err_and(|fault| fault.retry)
+            .then(|| Retry::after(before.as_ref(), program, tried, Instant::now()));
         let remembered = Remembered {
             source: source.clone(),
             version,
             result: result.clone(),
-            failures,
-            retry_at,
+            retry,
         };
         self.known
             .lock()
@@ -266,50 +298,61 @@ fn kept(place: &ConfigMapSource, current: Option<&BpfRevision>, fault: &Fault) -
     })
 }
 
-async fn from_image(
+/// What the pull secret of an image gives for its registry.
+async fn access(place: &ImageSource, store: &Store) -> Access {
+    let reference = pull::parse_reference(&place.reference)?;
+    let secret = place.pull_secret.as_ref().map(|secret| secret.name.as_str());
+    store.credentials(secret, &reference).await
+}
+
+/// The objects of the current revision, if the reference and its file are what they were.
+fn unmoved(
     place: &ImageSource,
-    variant: &str,
-    current: Option<&BpfRevision>,
+    pinned: &[(RevisionObject, RevisionImage)],
     file_changed: bool,
-    store: &Store,
-) -> Result<Objects, Fault> {
-    let pinned = current
-        .map(|current| pinned(place, variant, current))
-        .unwrap_or_default();
+) -> Option<Objects> {
     let same_file = |image: &RevisionImage| {
         place
             .file
             .as_ref()
             .map_or(!file_changed, |file| *file == image.file)
     };
-    if !pinned.is_empty() && pinned.iter().all(|(_, image)| same_file(image)) {
-        let objects = pinned.into_iter().map(|(object, image)| Resolved {
-            source: image_source(
-                object.digest,
-                RevisionImage {
-                    pull_secret: place.pull_secret.clone(),
-                    ..image
-                },
-            ),
-            object,
-            info: None,
-        });
-        return Ok(Objects {
-            objects: objects.collect(),
-            warning: None,
-        });
+    if pinned.is_empty() || !pinned.iter().all(|(_, image)| same_file(image)) {
+        return None;
     }
-    let secret = place.pull_secret.as_ref().map(|secret| secret.name.as_str());
+    let objects = pinned.iter().cloned().map(|(object, image)| Resolved {
+        source: image_source(
+            object.digest,
+            RevisionImage {
+                pull_secret: place.pull_secret.clone(),
+                ..image
+            },
+        ),
+        object,
+        info: None,
+    });
+    Some(Objects {
+        objects: objects.collect(),
+        warning: None,
+    })
+}
+
+async fn from_image(
+    place: &ImageSource,
+    access: Access,
+    pinned: Vec<(RevisionObject, RevisionImage)>,
+    store: &Store,
+) -> Result<Objects, Fault> {
+    let credentials = access?;
     let mut pulled = Vec::new();
     if pinned.is_empty() {
         let reference = pull::parse_reference(&place.reference)?;
-        let credentials = store.credentials(secret, &reference).await?;
         pulled = pull::pull(store.registry(), &reference, credentials, place.file.as_deref()).await?;
     } else {
         // The same image, another file of it.
         for (object, image) in pinned {
             let reference = pull::parse_reference(&image.reference)?;
-            let credentials = store.credentials(secret, &reference).await?;
+            let credentials = credentials.clone();
             let found = pull::pull(store.registry(), &reference, credentials, place.file.as_deref()).await?;
             pulled.extend(found.into_iter().map(|one| pull::Pulled {
                 architecture: object.architecture.clone(),

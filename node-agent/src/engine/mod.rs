@@ -25,13 +25,18 @@ use self::{
     source::Source,
     state::{Program, Wanted},
 };
-use crate::load::{
-    request::{Loaded, NodePaths},
-    spawn::Spawner,
+use crate::{
+    facts::{self, FactPaths},
+    load::{
+        request::{Loaded, NodePaths},
+        spawn::{Spawner, own_binary},
+    },
 };
 
 /// Programs that are loaded at the same time: loading is CPU work, and the node has other things to do.
 const CONCURRENT_LOADS: usize = 2;
+/// How long one revision may take to load: the verifier needs seconds for the largest programs.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the engine works with.
 #[derive(Clone)]
@@ -46,6 +51,39 @@ pub struct Settings {
     pub verify_every: Duration,
     /// In Kubernetes' words.
     pub architecture: String,
+}
+
+impl Settings {
+    /// For this machine: `paths` as given on the command line, with what is missing found out. `cancel` ends
+    /// loading that is under way.
+    pub fn new(
+        node_name: &str,
+        paths: &FactPaths,
+        perf_links: bool,
+        verify_every: Duration,
+        cancel: Option<watch::Receiver<bool>>,
+    ) -> Self {
+        Self {
+            node_name: node_name.to_owned(),
+            node: NodePaths {
+                pin_root: paths.pin_root.clone(),
+                kernel_btf: paths.kernel_btf.clone(),
+                cgroup_root: paths
+                    .cgroup_root
+                    .clone()
+                    .or_else(|| facts::cgroup_hierarchies().v2),
+                host_root: paths.host_root.clone(),
+                perf_links,
+            },
+            spawner: Spawner {
+                binary: own_binary(),
+                timeout: LOAD_TIMEOUT,
+                cancel,
+            },
+            verify_every,
+            architecture: facts::machine_architecture(),
+        }
+    }
 }
 
 /// What runs now.

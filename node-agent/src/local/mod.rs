@@ -19,11 +19,7 @@ use tokio::{
 use self::source::FileSource;
 use crate::{
     engine::{self, Settings, View, state::Wanted},
-    facts::{self, FactPaths},
-    load::{
-        request::NodePaths,
-        spawn::{Spawner, own_binary},
-    },
+    facts::FactPaths,
     pin_root::{PinRoot, PinRootError},
 };
 
@@ -31,7 +27,6 @@ pub use file::FileError;
 pub use show::Output;
 
 const VERIFY_EVERY: Duration = Duration::from_secs(5);
-const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -70,7 +65,6 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
     let pin_root = PinRoot::take(&config.paths.pin_root, true)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let architecture = facts::machine_architecture();
     let wanted = Wanted {
         generation: Some(1),
         programs: programs
@@ -80,27 +74,13 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
         authoritative: true,
     };
     let (cancel, cancelled) = channel::channel(false);
-    let settings = Settings {
-        node_name: "local".to_owned(),
-        node: NodePaths {
-            pin_root: config.paths.pin_root.clone(),
-            kernel_btf: config.paths.kernel_btf.clone(),
-            cgroup_root: config
-                .paths
-                .cgroup_root
-                .clone()
-                .or_else(|| facts::cgroup_hierarchies().v2),
-            host_root: config.paths.host_root.clone(),
-            perf_links: config.perf_links,
-        },
-        spawner: Spawner {
-            binary: own_binary(),
-            timeout: LOAD_TIMEOUT,
-            cancel: Some(cancelled),
-        },
-        verify_every: VERIFY_EVERY,
-        architecture,
-    };
+    let settings = Settings::new(
+        "local",
+        &config.paths,
+        config.perf_links,
+        VERIFY_EVERY,
+        Some(cancelled),
+    );
     let (tell, wanted_seen) = channel::channel(Some(wanted.clone()));
     let (view, mut seen) = channel::channel(View::default());
     let mut engine = Box::pin(engine::run(

@@ -21,10 +21,6 @@ use crate::{
     cache::{Cache, CacheError},
     engine::{self, Settings, View, state::Wanted},
     facts::{self, FactPaths},
-    load::{
-        request::NodePaths,
-        spawn::{Spawner, own_binary},
-    },
     pin_root::{PinRoot, PinRootError},
 };
 
@@ -33,8 +29,6 @@ pub use metrics::Metrics;
 
 /// How often pins are looked at without a cause.
 const VERIFY_EVERY: Duration = Duration::from_secs(30);
-/// How long one revision may take to load.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the agent is told.
 #[derive(Clone, Debug)]
@@ -97,27 +91,13 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
     let nodes: Api<BpfNode> = Api::all(client.clone());
     let metrics = Arc::new(Metrics::new());
     let store = watch::start(nodes.clone(), &config.node_name, cache.clone(), wanted);
-    let settings = Settings {
-        node_name: config.node_name.clone(),
-        node: NodePaths {
-            pin_root: config.paths.pin_root.clone(),
-            kernel_btf: config.paths.kernel_btf.clone(),
-            cgroup_root: config
-                .paths
-                .cgroup_root
-                .clone()
-                .or_else(|| facts::cgroup_hierarchies().v2),
-            host_root: config.paths.host_root.clone(),
-            perf_links: config.perf_links,
-        },
-        spawner: Spawner {
-            binary: own_binary(),
-            timeout: LOAD_TIMEOUT,
-            cancel: None,
-        },
-        verify_every: VERIFY_EVERY,
-        architecture: facts.architecture.clone(),
-    };
+    let settings = Settings::new(
+        &config.node_name,
+        &config.paths,
+        config.perf_links,
+        VERIFY_EVERY,
+        None,
+    );
     let source = Arc::new(source::ClusterSource::new(
         client,
         cache,

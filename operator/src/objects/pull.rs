@@ -76,12 +76,17 @@ pub async fn pull(
     let mut session = registry.session(reference, credentials);
     let wanted = Wanted::new(file);
     let pulled = pull_all(&mut session, reference, &wanted);
-    tokio::time::timeout(TIMEOUT, pulled).await.unwrap_or_else(|_| {
+    let result = tokio::time::timeout(TIMEOUT, pulled).await.unwrap_or_else(|_| {
         let message = format!(
             "pulling {reference} took longer than {} s; trying again",
             TIMEOUT.as_secs()
         );
         Err(Fault::transient(ProgramReason::RegistryUnavailable, message))
+    });
+    result.map_err(|fault| Fault {
+        // What a digest names never changes; a tag may be pushed again.
+        retry: fault.retry || reference.digest().is_none(),
+        ..fault
     })
 }
 
@@ -91,7 +96,6 @@ async fn pull_all(
     wanted: &Wanted,
 ) -> Result<Vec<Pulled>, Fault> {
     let name = reference.to_string();
-    let fixed = reference.digest().is_some();
     let (manifest, digest) = manifest(
         session,
         &name,
@@ -116,13 +120,7 @@ async fn pull_all(
     };
     let mut pulled = Vec::new();
     for (architecture, digest, layers) in images {
-        let (file, bytes) = object(session, &name, layers, wanted.clone())
-            .await
-            .map_err(|fault| Fault {
-                // What a digest names never changes; a tag may be pushed again.
-                retry: fault.retry || !fixed,
-                ..fault
-            })?;
+        let (file, bytes) = object(session, &name, layers, wanted.clone()).await?;
         let reference = format!("{}/{}@{digest}", reference.registry(), reference.repository());
         pulled.push(Pulled {
             architecture,

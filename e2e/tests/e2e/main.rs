@@ -13,6 +13,7 @@ mod flow_target;
 mod flow_way;
 mod harness;
 mod operator_artifacts;
+mod operator_images;
 mod operator_program;
 mod operator_support;
 mod registry;

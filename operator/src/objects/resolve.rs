@@ -451,48 +451,4 @@ fn pinned(place: &ImageSource, variant: &str, current: &BpfRevision) -> Vec<(Rev
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn revision(sources: serde_json::Value) -> BpfRevision {
-        let digest = Digest::of(b"x");
-        serde_json::from_value(json!({
-            "apiVersion": "bpfleet.io/v1alpha1", "kind": "BpfRevision", "metadata": {"name": "p-1"},
-            "spec": {"program": "p", "variants": [{"name": "main", "objects": [{"digest": digest, "sizeBytes": 1}]}]},
-            "status": {"sources": sources},
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_tag_stays_resolved_as_long_as_the_reference_stays() {
-        let image = json!({"reference": "r/i@sha256:0", "file": "x.o", "resolvedFrom": "r/i:v1"});
-        let current = revision(json!([{"digest": Digest::of(b"x"), "image": image}]));
-        let place = |reference: &str| ImageSource {
-            reference: reference.to_owned(),
-            file: None,
-            pull_secret: None,
-        };
-        assert_eq!(pinned(&place("r/i:v1"), "main", &current).len(), 1);
-        assert!(pinned(&place("r/i:v2"), "main", &current).is_empty());
-        assert!(pinned(&place("r/i:v1"), "other", &current).is_empty());
-    }
-
-    #[test]
-    fn a_lost_config_map_is_replaced_by_its_copy_only_for_the_same_place() {
-        let place = |name: &str| ConfigMapSource {
-            name: name.to_owned(),
-            key: "k".to_owned(),
-        };
-        let source = json!({"digest": Digest::of(b"x"), "configMap": config_map::copy_source(Digest::of(b"x")), "copiedFrom": place("m")});
-        let current = revision(json!([source]));
-        let fault = Fault::permanent(ProgramReason::ConfigMapNotFound, "gone");
-        let found = kept(&place("m"), Some(&current), &fault).unwrap();
-        assert_eq!(found.objects[0].object.digest, Digest::of(b"x"));
-        assert!(found.warning.unwrap().contains("kept"));
-        assert_eq!(kept(&place("other"), Some(&current), &fault), None);
-        assert_eq!(kept(&place("m"), None, &fault), None);
-    }
-}
+mod tests;

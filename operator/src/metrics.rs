@@ -73,7 +73,11 @@ impl Default for Metrics {
             "Requests to the artifact endpoint, by status code",
             this.artifact_requests.clone(),
         );
-        registry.register("leader", "Whether this replica leads (1) or not (0)", this.leader.clone());
+        registry.register(
+            "leader",
+            "Whether this replica leads (1) or not (0)",
+            this.leader.clone(),
+        );
         Self { registry, ..this }
     }
 }

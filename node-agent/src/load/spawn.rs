@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use bpfleet_crds::{NodeReason, conditions::tail};
+use bpfleet_crds::{
+    NodeReason,
+    conditions::{tail, truncate},
+};
 use tokio::{io::AsyncReadExt, process::Command, sync::watch, task};
 
 use super::request::{Failure, Loaded, MAX_REPORT_BYTES, Report, Request};
@@ -156,7 +159,7 @@ impl Spawner {
 
 /// What the end of a worker means that sent no report.
 fn ended(status: ExitStatus, complaints: &str) -> Failure {
-    let last = tail(complaints.trim(), 512);
+    let last = last_words(complaints);
     let memory = complaints.contains("memory allocation of");
     match status.signal() {
         _ if memory => Failure::new(
@@ -178,6 +181,17 @@ fn ended(status: ExitStatus, complaints: &str) -> Failure {
     }
 }
 
+/// What a process said of its end: of a panic where and why, without the backtrace; otherwise its last words.
+fn last_words(complaints: &str) -> String {
+    let mut lines = complaints
+        .lines()
+        .skip_while(|line| !line.contains("panicked at "));
+    match (lines.next(), lines.next()) {
+        (Some(place), why) => truncate(&format!("{place} {}", why.unwrap_or_default()), 512).to_owned(),
+        _ => tail(complaints.trim(), 512).to_owned(),
+    }
+}
+
 /// The path of this process's own binary: as the kernel holds it, so that an upgrade under our feet changes nothing.
 pub fn own_binary() -> PathBuf {
     Path::new("/proc/self/exe").to_owned()
@@ -186,6 +200,20 @@ pub fn own_binary() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_panic_the_place_and_the_words_are_kept_and_not_the_backtrace() {
+        let panic =
+            "thread 'main' panicked at src/x.rs:1:2:\nindex out of bounds\nstack backtrace:\n   0: std\n";
+        assert_eq!(
+            last_words(panic),
+            "thread 'main' panicked at src/x.rs:1:2: index out of bounds"
+        );
+        assert_eq!(
+            last_words("cannot open\ncannot read\n"),
+            "cannot open\ncannot read"
+        );
+    }
 
     #[test]
     fn the_end_of_a_worker_becomes_a_reason() {

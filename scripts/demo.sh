@@ -145,7 +145,7 @@ show "$KUBECTL" get bpfprograms,bpfnodes,bpfrevisions
 
 step "4. the program at work: map '$map' at $counts"
 counters_move
-show bpftool map dump pinned "$counts" | head -n 12
+show bpftool map dump pinned "$counts" | sed -n 1,12p
 pinned_ids "$pins" | sort -u >"$work/ids"
 
 step "5. changing the program: another object in the ConfigMap makes a new revision"

@@ -6,8 +6,13 @@
 )]
 
 use std::{
+    ffi::CString,
     fs, io, mem,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
 use aya::programs::perf_event::SamplePolicy;
@@ -22,6 +27,7 @@ const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 /// `_IO('$', 0)` and `_IOW('$', 8, __u32)`.
 const PERF_EVENT_IOC_ENABLE: libc::c_ulong = 0x2400;
 const PERF_EVENT_IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
+const UPROBE_PMU: &str = "/sys/bus/event_source/devices/uprobe";
 /// Where tracefs is mounted, newest first.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
@@ -61,11 +67,42 @@ pub fn event(
     attached(open(type_, config, sample, cpu)?, program)
 }
 
-fn open(type_: u32, config: u64, sample: SamplePolicy, cpu: u32) -> io::Result<OwnedFd> {
+/// Attaches to an instruction of a binary, `offset` bytes from the start of the file, or to the return of the
+/// function there (4.17); dropping the event detaches.
+pub fn uprobe(program: BorrowedFd<'_>, file: &Path, offset: u64, on_return: bool) -> io::Result<OwnedFd> {
+    let read = |name: &str| fs::read_to_string(format!("{UPROBE_PMU}/{name}"));
+    let type_ = read("type")?.trim().parse().map_err(io::Error::other)?;
+    let path = CString::new(file.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let mut attr = attributes(type_)?;
+    if on_return {
+        // The format is `config:BIT`.
+        let format = read("format/retprobe")?;
+        let bit: u32 = format
+            .trim()
+            .trim_start_matches("config:")
+            .parse()
+            .map_err(io::Error::other)?;
+        attr.config = 1u64
+            .checked_shl(bit)
+            .ok_or_else(|| io::Error::other(format!("{UPROBE_PMU}/format/retprobe says {format}")))?;
+    }
+    attr.__bindgen_anon_3.uprobe_path = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.probe_offset = offset;
+    // `path` outlives the call.
+    attached(open_attributes(&mut attr, 0)?, program)
+}
+
+/// Zeroed attributes of this type.
+fn attributes(type_: u32) -> io::Result<perf_event_attr> {
     // SAFETY: perf_event_attr is a struct of plain integers; all zero bits are a valid value.
     let mut attr: perf_event_attr = unsafe { mem::zeroed() };
     attr.size = u32::try_from(mem::size_of::<perf_event_attr>()).map_err(io::Error::other)?;
     attr.type_ = type_;
+    Ok(attr)
+}
+
+fn open(type_: u32, config: u64, sample: SamplePolicy, cpu: u32) -> io::Result<OwnedFd> {
+    let mut attr = attributes(type_)?;
     attr.config = config;
     match sample {
         SamplePolicy::Period(period) => attr.__bindgen_anon_1.sample_period = period,
@@ -74,11 +111,16 @@ fn open(type_: u32, config: u64, sample: SamplePolicy, cpu: u32) -> io::Result<O
             attr.__bindgen_anon_1.sample_freq = frequency;
         }
     }
-    // SAFETY: `attr` is initialised, carries its own size, and outlives the call.
+    open_attributes(&mut attr, cpu)
+}
+
+/// Opens an event on one CPU, for every process.
+fn open_attributes(attr: &mut perf_event_attr, cpu: u32) -> io::Result<OwnedFd> {
+    // SAFETY: `attr` is initialised, carries its own size, and outlives the call, as does what it points to.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_perf_event_open,
-            &raw mut attr,
+            &raw mut *attr,
             -1,
             cpu,
             -1,

@@ -28,6 +28,7 @@ use super::{
     error::{HookError, attaching, from_io},
     interface,
     request::NodePaths,
+    symbol,
 };
 use crate::{
     kernel::{
@@ -213,10 +214,15 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
                 None => UProbeAttachLocation::AbsoluteOffset(*offset),
             };
             if !context.node.perf_links {
-                return Err(HookError::new(
-                    NodeReason::UnsupportedByKernel,
-                    format!("{target}: uprobes need perf links (Linux 5.15)"),
-                ));
+                let on_return = hook.program.kind == ProgramKind::Uretprobe;
+                let start = match symbol {
+                    Some(symbol) => symbol_offset(&file, symbol, &target)?,
+                    None => 0,
+                };
+                let place = start.saturating_add(*offset);
+                let fd = program.fd().map_err(|error| attaching(&target, &error))?.as_fd();
+                let event = context.timed(|| perf::uprobe(fd, &file, place, on_return));
+                return context.hold(event.map_err(|error| from_io(&target, &error))?);
             }
             let id = context
                 .timed(|| program.attach(location, &file, UProbeScope::AllProcesses))
@@ -289,6 +295,17 @@ where
             format!("this kernel gives no link for {target}, so that it could not be kept attached"),
         )
     })
+}
+
+fn symbol_offset(file: &Path, symbol: &str, target: &str) -> Result<u64, HookError> {
+    let missing = |why: String| HookError::new(NodeReason::TargetNotFound, format!("{target}: {why}"));
+    symbol::file_offset(file, symbol)
+        .map_err(|error| missing(format!("the binary cannot be read: {error}")))?
+        .ok_or_else(|| {
+            missing(format!(
+                "the binary has no symbol {symbol}; is it stripped, or is the name another?"
+            ))
+        })
 }
 
 /// `path` of the host, where the host's root is mounted.

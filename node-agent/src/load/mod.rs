@@ -11,6 +11,7 @@ mod interface;
 mod open;
 pub mod request;
 pub mod spawn;
+mod symbol;
 mod verifier;
 pub mod worker;
 

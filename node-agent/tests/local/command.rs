@@ -227,13 +227,49 @@ fn without_perf_links_hooks_run_and_end_with_the_agent_which_says_so() {
 }
 
 #[test]
-fn without_perf_links_a_uprobe_says_what_it_needs() {
+fn without_perf_links_uprobes_count_entries_and_returns_and_end_with_the_agent() {
     let bench = Bench::new();
-    let target = "{binary: {path: /proc/self/exe, symbol: main}}";
+    let target = format!("{{binary: {{path: {}, symbol: getppid}}}}", events::libc());
+    let file = bench.program(
+        "p",
+        &object("uprobe"),
+        &hooks(&["on_enter", "on_return"], &target),
+    );
+    let running = bench.start(&bench.launch(&[&file]).arg("--without-perf-links"));
+    let row = running.healthy("p");
+    assert_eq!(row["program"]["hooksEndingWithAgent"], 2, "{row}");
+    eventually("entries and returns to be counted", || {
+        nix::unistd::getppid();
+        let counts = bench.counts("p");
+        if counts[0] > 0 && counts[1] > 0 {
+            Ok(())
+        } else {
+            Err(format!("{counts:?}"))
+        }
+    });
+    running.kill();
+    let before = bench.counts("p");
+    nix::unistd::getppid();
+    assert_eq!(bench.counts("p"), before, "it goes on without the agent");
+    let second = bench.start(&bench.launch(&[&file]).arg("--without-perf-links"));
+    second.until("p", "is attached again", |row| {
+        row["reason"].is_null() && row["hooksAttached"] == 2
+    });
+    second.interrupt();
+    bench.assert_nothing_pinned();
+}
+
+#[test]
+fn without_perf_links_a_missing_symbol_is_told() {
+    let bench = Bench::new();
+    let target = "{binary: {path: /proc/self/exe, symbol: no_such_function}}";
     let file = bench.program("p", &object("uprobe"), &hooks(&["on_enter"], target));
     let running = bench.start(&bench.launch(&[&file]).arg("--without-perf-links"));
-    let row = running.ends_with("p", "UnsupportedByKernel");
-    assert!(row["message"].as_str().unwrap().contains("5.15"), "{row}");
+    let row = running.ends_with("p", "TargetNotFound");
+    assert!(
+        row["message"].as_str().unwrap().contains("no_such_function"),
+        "{row}"
+    );
     bench.assert_nothing_pinned();
 }
 

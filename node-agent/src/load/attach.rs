@@ -165,6 +165,18 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
         Attach::Cgroup { path } => return cgroup(context, program(ebpf, hook)?, hook, path),
         _ => {}
     }
+    // aya's link types have no trait in common that gives them out.
+    macro_rules! pinned {
+        ($program:ident.attach($($argument:expr),*)) => {{
+            let id = context
+                .timed(|| $program.attach($($argument),*))
+                .map_err(|error| attaching(&target, &error))?;
+            let link = $program
+                .take_link(id)
+                .map_err(|error| attaching(&target, &error))?;
+            context.pin(link_fd(link, &target)?)
+        }};
+    }
     let program = program(ebpf, hook)?;
     match (&hook.attach, program) {
         (Attach::Tracepoint { category, name }, Program::TracePoint(program)) => {
@@ -175,31 +187,13 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
                     .map_err(|e| from_io(&target, &e))?;
                 return context.hold(event);
             }
-            let id = context
-                .timed(|| program.attach(category, name))
-                .map_err(|error| attaching(&target, &error))?;
-            let link = program
-                .take_link(id)
-                .map_err(|error| attaching(&target, &error))?;
-            context.pin(link_fd(link, &target)?)
+            pinned!(program.attach(category, name))
         }
         (Attach::RawTracepoint { name }, Program::RawTracePoint(program)) => {
-            let id = context
-                .timed(|| program.attach(name))
-                .map_err(|error| attaching(&target, &error))?;
-            let link = program
-                .take_link(id)
-                .map_err(|error| attaching(&target, &error))?;
-            context.pin(FdLink::from(link))
+            pinned!(program.attach(name))
         }
         (Attach::BtfTracepoint { .. }, Program::BtfTracePoint(program)) => {
-            let id = context
-                .timed(|| program.attach())
-                .map_err(|error| attaching(&target, &error))?;
-            let link = program
-                .take_link(id)
-                .map_err(|error| attaching(&target, &error))?;
-            context.pin(FdLink::from(link))
+            pinned!(program.attach())
         }
         (Attach::Uprobe { path, symbol, offset }, Program::UProbe(program)) => {
             let file = below(&context.node.host_root, path);
@@ -224,13 +218,7 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
                 let event = context.timed(|| perf::uprobe(fd, &file, place, on_return));
                 return context.hold(event.map_err(|error| from_io(&target, &error))?);
             }
-            let id = context
-                .timed(|| program.attach(location, &file, UProbeScope::AllProcesses))
-                .map_err(|error| attaching(&target, &error))?;
-            let link = program
-                .take_link(id)
-                .map_err(|error| attaching(&target, &error))?;
-            context.pin(link_fd(link, &target)?)
+            pinned!(program.attach(location, &file, UProbeScope::AllProcesses))
         }
         (Attach::PerfEvent(event), Program::PerfEvent(program)) => {
             perf_event(context, program, event, &target)
@@ -247,22 +235,10 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
         }
         (Attach::NetworkNamespace, Program::SkLookup(program)) => {
             let netns = fs::File::open("/proc/self/ns/net").map_err(|error| from_io(&target, &error))?;
-            let id = context
-                .timed(|| program.attach(netns))
-                .map_err(|error| attaching(&target, &error))?;
-            let link = program
-                .take_link(id)
-                .map_err(|error| attaching(&target, &error))?;
-            context.pin(FdLink::from(link))
+            pinned!(program.attach(netns))
         }
         (Attach::Iter { .. }, Program::Iter(program)) => {
-            let id = context
-                .timed(|| program.attach())
-                .map_err(|error| attaching(&target, &error))?;
-            let link = program
-                .take_link(id)
-                .map_err(|error| attaching(&target, &error))?;
-            context.pin(link_fd(link, &target)?)
+            pinned!(program.attach())
         }
         (_, other) => Err(HookError::new(
             NodeReason::InvalidObject,

@@ -114,7 +114,8 @@ step "2. starting etcd, the API server, operator and an agent on loopback"
 # Should this script be killed outright, the cluster ends too; KEEP=1 lets it stay.
 guard=(setpriv --pdeathsig TERM)
 [ -z "${KEEP:-}" ] || guard=(setsid)
-"${guard[@]}" "$bin/bpfleet-e2e" up --state "$state" >"$work/up.log" 2>&1 &
+: >"$work/up.log" # read below, maybe before the child has opened it
+"${guard[@]}" "$bin/bpfleet-e2e" up --state "$state" >>"$work/up.log" 2>&1 &
 up=$!
 deadline=$((SECONDS + 180)) shown=0
 while [ ! -e "$state/env" ]; do

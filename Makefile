@@ -32,7 +32,7 @@ generate: ## rewrite generated files: CRDs, rendered manifests (tests compare th
 	scripts/render.sh
 
 tools: setup ## build the pinned Kubernetes, etcd and Helm commands into the cache
-	@scripts/tools.sh kube-apiserver kube-controller-manager kubectl etcd helm
+	@scripts/tools.sh all
 
 clean-cache: ## remove the cache: built tools, fetched Go, CI's target directory
 	@scripts/clean-cache.sh

@@ -20,7 +20,7 @@ started=$SECONDS
 phase 'set-up' scripts/setup.sh
 phase 'format' cargo fmt --all --check
 # The tools before the Rust builds: both want all processors, and here their progress is seen.
-phase 'tools' scripts/tools.sh kube-apiserver kube-controller-manager kubectl etcd helm
+phase 'tools' scripts/tools.sh all
 phase 'clippy' cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 phase 'build' cargo build --quiet --workspace --all-targets --locked
 phase 'tests' cargo test --quiet --workspace --locked --no-fail-fast

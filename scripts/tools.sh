@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# tools.sh NAME…: prints the path of each tool, one a line, after building those that are missing.
+# tools.sh NAME…: prints the path of each tool, one a line, after building those that are missing; `all`
+# stands for every one.
 #
-# Names: kube-apiserver kube-controller-manager kubectl etcd helm. Their versions are pinned by the Go
-# modules in e2e/tools; a changed pin builds into a directory of its own. Progress goes to stderr.
+# Their versions are pinned by the Go modules in e2e/tools; a changed pin builds into a directory of its
+# own. Progress goes to stderr.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
+known='kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl etcd coredns helm'
+
 # The Go module, package and linker flags of a tool.
 describe() {
+  [[ " $known " == *" $1 "* ]] || die "unknown tool '$1'; known: $known"
   flags='-s -w'
   case $1 in
-  kube-apiserver | kube-controller-manager | kubectl)
+  kube-* | kubelet | kubectl)
     module=kubernetes package=k8s.io/kubernetes/cmd/$1
     local version=k8s.io/component-base/version v
     v=$(awk '/^require k8s.io\/kubernetes /{print $3}' "$repo/e2e/tools/kubernetes/go.mod")
@@ -18,11 +22,11 @@ describe() {
     flags+=" -X $version.gitVersion=$v -X $version.gitMajor=1 -X $version.gitMinor=${minor%%.*}"
     ;;
   etcd) module=etcd package=go.etcd.io/etcd/server/v3 ;;
+  coredns) module=coredns package=github.com/coredns/coredns ;;
   helm)
     module=helm package=helm.sh/helm/v3/cmd/helm
     flags+=" -X helm.sh/helm/v3/internal/version.version=$(awk '/^require helm.sh\/helm\/v3 /{print $3}' "$repo/e2e/tools/helm/go.mod")"
     ;;
-  *) die "unknown tool '$1'; known: kube-apiserver kube-controller-manager kubectl etcd helm" ;;
   esac
   local hash
   hash=$(cat "$repo/e2e/tools/$module/go.mod" "$repo/e2e/tools/$module/go.sum" | sha256sum)
@@ -69,8 +73,10 @@ build() {
   exec 9>&-
 }
 
-[ $# -gt 0 ] || die "usage: scripts/tools.sh NAME… (kube-apiserver kube-controller-manager kubectl etcd helm)"
-for name in "$@"; do
+[ $# -gt 0 ] || die "usage: scripts/tools.sh NAME…; known: $known"
+names=("$@")
+[ "$*" != all ] || read -ra names <<<"$known"
+for name in "${names[@]}"; do
   describe "$name"
   [ -x "$path" ] || build "$name"
   printf '%s\n' "$path"

@@ -11,6 +11,8 @@ pub const DEFAULT_NAMESPACE: &str = "bpfleet-system";
 pub const OPERATOR_SERVICE_ACCOUNT: &str = "bpfleet-operator";
 /// Service account of the agents.
 pub const AGENT_SERVICE_ACCOUNT: &str = "bpfleet-agent";
+/// Deployment of the operator.
+pub const OPERATOR_DEPLOYMENT: &str = "bpfleet-operator";
 /// Lease that the operator's replicas elect their leader with.
 pub const OPERATOR_LEASE: &str = "bpfleet-operator";
 
@@ -27,6 +29,10 @@ pub const ARTIFACT_ADDRESS_KEY: &str = "address";
 pub const ARTIFACT_SERVER_NAME_KEY: &str = "server-name";
 /// Secret with the CA and the certificate of the artifact endpoint.
 pub const ARTIFACT_TLS_SECRET: &str = "bpfleet-artifacts-tls";
+/// Service in front of the artifact endpoint.
+pub const ARTIFACT_SERVICE: &str = "bpfleet-artifacts";
+/// Name of its port.
+pub const ARTIFACT_PORT_NAME: &str = "artifacts";
 /// Path prefix of objects at the artifact endpoint; a digest (`sha256:<hex>`) follows.
 pub const ARTIFACT_OBJECTS_PATH: &str = "/v1/objects/";
 

@@ -111,6 +111,8 @@ reasons! {
         NotAccepted,
         /// The program is being deleted, and waits for nodes to let go of it.
         Deleting,
+        /// bpfleet was uninstalled: nobody runs the program until it is installed again.
+        Uninstalled,
         /// Nothing stands in the way.
         Progressing,
     }

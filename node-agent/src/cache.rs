@@ -13,6 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// Largest JSON file in the cache, in bytes.
 const MAX_JSON_BYTES: u64 = 4 << 20;
+/// What the node was last told.
+const WANTED: &str = "wanted.json";
 
 /// The cache could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -30,11 +32,16 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// The cache in this directory, whether it is there or not.
+    pub fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
     /// Opens or makes the cache.
     pub fn open(root: &Path) -> Result<Self, CacheError> {
-        let cache = Self {
-            root: root.to_owned(),
-        };
+        let cache = Self::at(root);
         for directory in [cache.objects(), cache.revisions()] {
             fs::create_dir_all(&directory).map_err(|source| CacheError {
                 path: directory,
@@ -43,6 +50,31 @@ impl Cache {
             })?;
         }
         Ok(cache)
+    }
+
+    /// Removes the cache with all that is in it, and nothing else. The directory stays if it is somebody's mount, or
+    /// holds what is not ours.
+    pub fn remove(&self) -> Result<(), CacheError> {
+        self.retain(&BTreeSet::new(), &BTreeSet::new())?;
+        let wanted = self.root.join(WANTED);
+        let removed = fs::remove_file(&wanted).or_else(missing_is_fine);
+        removed.map_err(|source| CacheError {
+            path: wanted,
+            action: "removed",
+            source,
+        })?;
+        for directory in [self.objects(), self.revisions(), self.root.clone()] {
+            let removed = fs::remove_dir(&directory).or_else(|error| match error.raw_os_error() {
+                Some(libc::EBUSY | libc::ENOTEMPTY | libc::EROFS) if directory == self.root => Ok(()),
+                _ => missing_is_fine(error),
+            });
+            removed.map_err(|source| CacheError {
+                path: directory,
+                action: "removed",
+                source,
+            })?;
+        }
+        Ok(())
     }
 
     fn objects(&self) -> PathBuf {
@@ -84,12 +116,12 @@ impl Cache {
 
     /// What the node was last told to run.
     pub fn wanted<T: DeserializeOwned>(&self) -> Option<T> {
-        read_json(&self.root.join("wanted.json"))
+        read_json(&self.root.join(WANTED))
     }
 
     /// Keeps what the node was told to run.
     pub fn put_wanted<T: Serialize>(&self, wanted: &T) -> Result<(), CacheError> {
-        write_json(&self.root.join("wanted.json"), wanted)
+        write_json(&self.root.join(WANTED), wanted)
     }
 
     /// Removes everything but these revisions and objects. What cannot be removed is tried again next time.
@@ -102,7 +134,11 @@ impl Cache {
                 action: "cleaned",
                 source,
             };
-            for entry in fs::read_dir(&directory).map_err(failed)? {
+            let entries = match fs::read_dir(&directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
                 let entry = entry.map_err(failed)?;
                 if entry.file_name().to_str().is_none_or(|name| !keep.contains(name)) {
                     fs::remove_file(entry.path()).map_err(failed)?;
@@ -110,6 +146,13 @@ impl Cache {
             }
         }
         Ok(())
+    }
+}
+
+fn missing_is_fine(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
     }
 }
 
@@ -184,6 +227,26 @@ mod tests {
         assert!(cache.object(&new).is_some());
         assert_eq!(cache.revision::<u32>("r-old"), None);
         assert_eq!(cache.revision::<u32>("r-new"), Some(2));
+    }
+
+    #[test]
+    fn a_removed_cache_leaves_what_is_not_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("cache");
+        let cache = Cache::open(&root).unwrap();
+        cache.put_object(&Digest::of(b"o"), b"o").unwrap();
+        cache.put_revision("r", &1).unwrap();
+        cache.put_wanted(&1).unwrap();
+        fs::write(root.join("notes"), "somebody's").unwrap();
+        cache.remove().unwrap();
+        let left: Vec<_> = fs::read_dir(&root)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["notes"]);
+        fs::remove_file(root.join("notes")).unwrap();
+        Cache::open(&root).unwrap().remove().unwrap();
+        assert!(!root.exists());
     }
 
     #[test]

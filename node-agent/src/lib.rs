@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod cache;
+pub mod cleanup;
 pub mod cli;
 pub mod engine;
 pub mod escape;

@@ -3,9 +3,11 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
+use bpfleet_crds::node::Fact;
 use nix::{
     fcntl::{Flock, FlockArg},
     mount::{MsFlags, mount, umount},
@@ -21,7 +23,8 @@ const BPFFS: &str = "/sys/fs/bpf";
 pub enum PinRootError {
     /// Nothing is mounted.
     #[error(
-        "{path} is not on a BPF file system: mount one (`mount -t bpf bpf {BPFFS}`), or name another --pin-root"
+        "{path} is not on a BPF file system: mount one on the node (`mount -t bpf bpf {BPFFS}`), let the chart do it \
+         (agent.bpffs.mount=true), or name another --pin-root"
     )]
     NoBpffs {
         /// The directory.
@@ -48,6 +51,16 @@ pub enum PinRootError {
     },
 }
 
+/// Mounts the BPF file system at its usual place, unless it is there. Whether it was not.
+pub fn mount_bpffs() -> Result<bool, PinRootError> {
+    if bpffs_mounted_at(Path::new(BPFFS)) == Fact::Yes {
+        return Ok(false);
+    }
+    mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>)
+        .map_err(|error| PinRootError::Mount(error.into()))?;
+    Ok(true)
+}
+
 /// A pin root that this process holds.
 #[derive(Debug)]
 pub struct PinRoot {
@@ -60,7 +73,6 @@ pub struct PinRoot {
 impl PinRoot {
     /// Takes the directory. With `may_mount`, mounts the BPF file system at its usual place if it is missing there.
     pub fn take(path: &Path, may_mount: bool) -> Result<Self, PinRootError> {
-        use bpfleet_crds::node::Fact;
         let mut mounted = false;
         if bpffs_mounted_at(path) == Fact::No {
             if !may_mount || !path.starts_with(BPFFS) {
@@ -68,28 +80,35 @@ impl PinRoot {
                     path: path.to_owned(),
                 });
             }
-            mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>)
-                .map_err(|error| PinRootError::Mount(error.into()))?;
-            mounted = true;
+            mounted = mount_bpffs()?;
         }
         let make = |source| PinRootError::Make {
             path: path.to_owned(),
             source,
         };
-        fs::create_dir_all(path).map_err(make)?;
-        let lock = Flock::lock(File::open(path).map_err(make)?, FlockArg::LockExclusiveNonblock).map_err(
-            |(_, error)| match error {
-                nix::Error::EWOULDBLOCK => PinRootError::InUse {
+        loop {
+            fs::create_dir_all(path).map_err(make)?;
+            let directory = File::open(path).map_err(make)?;
+            let lock =
+                Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(
+                    |(_, error)| match error {
+                        nix::Error::EWOULDBLOCK => PinRootError::InUse {
+                            path: path.to_owned(),
+                        },
+                        other => make(other.into()),
+                    },
+                )?;
+            // Whoever held it before may have given it back between our opening and our lock.
+            let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+            let held = lock.metadata().map(id).map_err(make)?;
+            if fs::metadata(path).is_ok_and(|found| id(found) == held) {
+                return Ok(Self {
                     path: path.to_owned(),
-                },
-                other => make(other.into()),
-            },
-        )?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-            mounted,
-        })
+                    _lock: lock,
+                    mounted,
+                });
+            }
+        }
     }
 
     /// Gives an empty pin root back: removes the directory, and unmounts what [`take`](Self::take) mounted. What is

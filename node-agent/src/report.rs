@@ -78,6 +78,9 @@ pub fn failing(row: &ProgramStatus) -> bool {
 }
 
 fn ready(view: &View, counts: ProgramCounts) -> (Status, NodeReason, String) {
+    if let Some(failure) = &view.blocked {
+        return (Status::False, failure.reason, failure.message.clone());
+    }
     if counts.failed > 0 {
         let names: Vec<&str> = view
             .rows

@@ -22,5 +22,7 @@ pub mod program;
 pub mod queue;
 pub mod selector;
 pub mod serve;
+pub mod uninstall;
+pub mod verify;
 pub mod view;
 pub mod watch;

@@ -1,24 +1,29 @@
 //! The operator's command.
 
-use std::process::ExitCode;
+use std::{io::stdout, process::ExitCode, time::Duration};
 
 use bpfleet_operator::{
     config::{Cli, Command, LogFormat, Serve},
     error::chain,
     serve::{ServeError, serve},
+    uninstall, verify,
 };
 use clap::Parser as _;
+use kube::Client;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 use tracing_subscriber::EnvFilter;
 
+type Failure = Box<dyn std::error::Error>;
+
 fn main() -> ExitCode {
-    let Cli {
-        command: Command::Serve(config),
-    } = Cli::parse();
-    log(config.log_format);
+    let command = Cli::parse().command;
+    log(match &command {
+        Command::Serve(config) => config.log_format,
+        Command::Uninstall(_) | Command::Verify(_) => LogFormat::Text,
+    });
     // Two providers may be built in; every TLS connection uses this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -28,33 +33,54 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(config)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime.block_on(run(command)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            tracing::error!(error = chain(&error), "cannot run");
+            tracing::error!(error = chain(error.as_ref()), "cannot run");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(config: Serve) -> Result<(), ServeError> {
+/// Whether all is well in the end.
+async fn run(command: Command) -> Result<bool, Failure> {
+    match command {
+        Command::Serve(config) => {
+            let identity = config
+                .identity
+                .clone()
+                .or_else(hostname)
+                .unwrap_or_else(|| format!("operator-{}", std::process::id()));
+            let client = client(&identity).await?;
+            run_until_told(config, client, identity).await?;
+            Ok(true)
+        }
+        Command::Uninstall(config) => {
+            uninstall::run(&config, &client("uninstall").await?, &mut stdout()).await?;
+            Ok(true)
+        }
+        Command::Verify(config) => Ok(verify::run(&config, &client("verify").await?, &mut stdout()).await?),
+    }
+}
+
+/// A client that names the writer in managedFields and audit logs.
+async fn client(identity: &str) -> Result<Client, ServeError> {
     let mut settings = kube::Config::infer()
         .await
         .map_err(|error| ServeError::Kubeconfig(Box::new(error)))?;
     // Watches are renewed within five minutes; a request that takes longer than this is lost.
-    settings.connect_timeout = Some(std::time::Duration::from_secs(10));
-    settings.write_timeout = Some(std::time::Duration::from_secs(30));
-    let identity = config
-        .identity
-        .clone()
-        .or_else(hostname)
-        .unwrap_or_else(|| format!("operator-{}", std::process::id()));
-    // Names the writer in managedFields and audit logs.
+    settings.connect_timeout = Some(Duration::from_secs(10));
+    settings.write_timeout = Some(Duration::from_secs(30));
     let agent = format!("bpfleet-operator/{} ({identity})", env!("CARGO_PKG_VERSION"));
     if let Ok(agent) = agent.parse() {
         settings.headers.push((axum::http::header::USER_AGENT, agent));
     }
-    let client = kube::Client::try_from(settings).map_err(|error| ServeError::Client(Box::new(error)))?;
+    Client::try_from(settings).map_err(|error| ServeError::Client(Box::new(error)))
+}
+
+/// Serves until SIGTERM or SIGINT.
+async fn run_until_told(config: Serve, client: Client, identity: String) -> Result<(), ServeError> {
     let (stopping, stop) = watch::channel(false);
     let signals = async move {
         let (Ok(mut terminate), Ok(mut interrupt)) =

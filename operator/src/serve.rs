@@ -1,10 +1,10 @@
 //! Everything at once: watches, election, reconcilers (in the replica that leads), artifact and health
 //! endpoints.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bpfleet_crds::names::OPERATOR_LEASE;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::{Api, Client};
 use tokio::{
     net::TcpListener,
@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     artifacts::{
+        address::{AddressError, Advertise},
         auth::Authenticator,
         cache::Cache,
         endpoint::{self, Shared},
@@ -42,6 +43,8 @@ const NODES_AT_ONCE: usize = 16;
 const CERTIFICATE_PERIOD: Duration = Duration::from_secs(30);
 /// The same, as long as there is no certificate.
 const CERTIFICATE_RETRY: Duration = Duration::from_secs(1);
+/// How long telling the nodes waits for the endpoint's publication.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why the operator cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -144,16 +147,25 @@ pub async fn serve(
         let (context, client) = (context.clone(), client.clone());
         async move { watches::run(&context, &client).await }
     });
-    let advertise = config.artifact_advertise;
+    let advertise = Advertise::from(config.advertise);
+    if let Advertise::Service(name) = &advertise {
+        let services = Api::namespaced(client.clone(), namespace);
+        tasks.spawn(watches::service(context.clone(), services, name.clone()));
+    }
+    let (published, is_published) = watch::channel(false);
     tasks.spawn(certificate(
-        tls,
-        client,
-        config.namespace,
-        advertise,
+        Publisher {
+            tls,
+            secrets: Api::namespaced(client.clone(), namespace),
+            config_maps: Api::namespaced(client.clone(), namespace),
+            services: Api::namespaced(client, namespace),
+            advertise,
+        },
         context.clone(),
         leads(),
+        published,
     ));
-    tasks.spawn(lead(context, leads()));
+    tasks.spawn(lead(context, leads(), is_published));
     tasks.spawn({
         let election = election.clone();
         async move { election.run().await }
@@ -183,14 +195,20 @@ async fn release(election: &Election) {
 }
 
 /// Reconciles while this replica leads. When it does not any more, work under way is dropped at once.
-async fn lead(context: Arc<Context>, mut leads: watch::Receiver<bool>) {
+async fn lead(context: Arc<Context>, mut leads: watch::Receiver<bool>, mut published: watch::Receiver<bool>) {
     loop {
         if leads.wait_for(|leads| *leads).await.is_err() {
             return;
         }
         context.metrics.set_leader(true);
+        let work = async {
+            // Agents that are told what to run soon look for the endpoint. That it cannot be published must not keep
+            // those from being told who need nothing of it.
+            let _ = tokio::time::timeout(PUBLISHED_WITHIN, published.wait_for(|done| *done)).await;
+            reconcile(&context).await;
+        };
         tokio::select! {
-            () = reconcile(&context) => {}
+            () = work => {}
             _ = leads.wait_for(|leads| !*leads) => {}
         }
         context.metrics.set_leader(false);
@@ -231,17 +249,30 @@ async fn look_at_node(context: Arc<Context>, name: String) -> queue::Outcome {
     outcome
 }
 
+/// What the endpoint's certificate and its publication need.
+struct Publisher {
+    tls: Arc<Tls>,
+    secrets: Api<Secret>,
+    config_maps: Api<ConfigMap>,
+    services: Api<Service>,
+    advertise: Advertise,
+}
+
+impl Publisher {
+    /// Tells the agents where the endpoint is.
+    async fn publish(&self) -> Result<(), AddressError> {
+        let address = self.advertise.address(&self.services).await?;
+        Ok(self.tls.publish(&self.config_maps, address).await?)
+    }
+}
+
 /// Keeps the certificate, and in the replica that leads its publication, as they should be.
 async fn certificate(
-    tls: Arc<Tls>,
-    client: Client,
-    namespace: String,
-    advertise: SocketAddr,
+    publisher: Publisher,
     context: Arc<Context>,
     leads: watch::Receiver<bool>,
+    published: watch::Sender<bool>,
 ) {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    let config_maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let mut leads_changed = leads.clone();
     let mut ticks = tokio::time::interval(CERTIFICATE_RETRY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -257,15 +288,18 @@ async fn certificate(
             Ok(()) = leads_changed.changed() => {}
         }
         looked_at = None;
-        if let Err(error) = tls.ensure(&secrets, context.now()).await {
+        if let Err(error) = publisher.tls.ensure(&publisher.secrets, context.now()).await {
             tracing::warn!(error = chain(&error), "no certificate for the artifact endpoint");
             continue;
         }
         // Not in the condition itself: what `borrow` returns would be held while publishing, and block the election.
         let leading = *leads.borrow();
-        if leading && let Err(error) = tls.publish(&config_maps, advertise).await {
-            tracing::warn!(error = chain(&error), "cannot publish the artifact endpoint");
-            continue;
+        if leading {
+            if let Err(error) = publisher.publish().await {
+                tracing::warn!(error = chain(&error), "cannot publish the artifact endpoint");
+                continue;
+            }
+            published.send_replace(true);
         }
         looked_at = Some(Instant::now());
     }

@@ -7,8 +7,8 @@ use bpfleet_crds::{
     names::{AGENT_COMPONENT, APP_LABEL, APP_NAME, ARTIFACT_CONFIG_MAP, COMPONENT_LABEL},
     node::ProgramStatus,
 };
-use futures::future::join_all;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use futures::{StreamExt as _, future::join_all};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 use kube::{
     Api, Client,
     core::{DeserializeGuard, PartialObjectMeta},
@@ -21,6 +21,7 @@ use kube::{
 
 use crate::{
     context::Context,
+    error::chain,
     index::{Change, follow},
     view::{AgentView, BpfNodeView, ConfigMapView, NodeView, ProgramView, RevisionView},
 };
@@ -114,6 +115,27 @@ pub async fn run(context: &Arc<Context>, client: &Client) {
         )),
     ];
     join_all(watches).await;
+}
+
+/// Notices when the Service in front of the artifact endpoint changes, until the future is dropped.
+pub async fn service(context: Arc<Context>, services: Api<PartialObjectMeta<Service>>, name: String) {
+    let only = Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = watcher::watcher(services, only)
+        .backoff(Pauses::default())
+        .boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone) => {
+                context.publication_changed.notify_one();
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+            // Without the watch, the Service is read anew from time to time.
+            Err(error) => tracing::debug!(
+                error = chain(&error),
+                "the watch on Service {name} failed; trying again"
+            ),
+        }
+    }
 }
 
 fn revision_changed(context: &Context, change: &Change<RevisionView>) {

@@ -60,13 +60,16 @@ fn documented(text: &str) -> BTreeSet<String> {
 fn operations_lists_the_flags_of_the_operator() {
     assert_eq!(
         documented(&chapter("bpfleet-operator")),
-        flags(&help("bpfleet-operator", "serve"))
+        ["serve", "uninstall", "verify"]
+            .iter()
+            .flat_map(|command| flags(&help("bpfleet-operator", command)))
+            .collect()
     );
 }
 
 #[test]
 fn operations_lists_the_flags_of_the_agent() {
-    let taken: BTreeSet<String> = ["serve", "run", "facts"]
+    let taken: BTreeSet<String> = ["serve", "run", "facts", "cleanup", "mount-bpffs"]
         .iter()
         .flat_map(|command| flags(&help("bpfleet-agent", command)))
         .collect();
@@ -140,6 +143,7 @@ fn commands_shown_in_documents_are_taken() {
         "bpfleet-agent run",
         "bpfleet-agent facts",
         "bpfleet-agent serve",
+        "bpfleet-agent cleanup",
         "bpfleet-operator serve",
     ] {
         assert!(seen.contains(command), "no document shows {command}: {seen:?}");

@@ -7,17 +7,24 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Instant};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    cleanup,
     facts::FactPaths,
     load::{spawn::WORKER_COMMAND, worker},
     local::{self, Output, RunConfig},
+    pin_root,
     serve::{self, ArtifactConfig, ServeConfig},
 };
+
+/// Where an agent in a cluster pins and caches.
+const SERVE_PIN_ROOT: &str = "/sys/fs/bpf/bpfleet";
+const CACHE_DIR: &str = "/var/lib/bpfleet";
 
 const EXAMPLES: &str = "\
 Examples:
   bpfleet-agent facts                                     what this machine's kernel can do
   bpfleet-agent run examples/execcount/bpfprogram.yaml    run a BpfProgram here, without a cluster
   bpfleet-agent run --once -o json FILE                   can it be loaded here? Exit code 0 if so
+  bpfleet-agent cleanup                                   remove what an agent that is gone left on this node
 
 Exit codes: 0 success, 1 something failed (it says what), 2 the command line is wrong.";
 
@@ -41,6 +48,10 @@ enum Command {
     Run(RunArguments),
     /// Show what is known of this machine and its kernel
     Facts(FactsArguments),
+    /// Remove everything that bpfleet has on this node, with no cluster to ask. The agent must have ended
+    Cleanup(CleanupArguments),
+    /// Mount the BPF file system at /sys/fs/bpf if none is there
+    MountBpffs,
 }
 
 #[derive(Debug, Args)]
@@ -79,7 +90,7 @@ struct ServeArguments {
     #[arg(long, env = "NODE_NAME")]
     node_name: String,
     /// Disk cache: objects and revisions, so that programs run again after a reboot with nobody to ask
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/bpfleet")]
+    #[arg(long, value_name = "DIR", default_value = CACHE_DIR)]
     cache_dir: PathBuf,
     /// Directory with the files of ConfigMap bpfleet-artifacts: how to reach the operator
     #[arg(long, value_name = "DIR", default_value = "/etc/bpfleet/artifacts")]
@@ -90,6 +101,9 @@ struct ServeArguments {
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9980")]
     health_listen: SocketAddr,
+    /// Where /metrics alone is served as well; nowhere unless given
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
     /// How log lines are written
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -121,6 +135,19 @@ struct RunArguments {
 }
 
 #[derive(Debug, Args)]
+struct CleanupArguments {
+    /// Directory in a BPF file system below which everything is pinned
+    #[arg(long, value_name = "DIR", default_value = SERVE_PIN_ROOT)]
+    pin_root: PathBuf,
+    /// The agent's disk cache
+    #[arg(long, value_name = "DIR", default_value = CACHE_DIR)]
+    cache_dir: PathBuf,
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
 struct FactsArguments {
     /// What to print
     #[arg(short, long, value_enum, default_value_t = facts::Format::Table)]
@@ -145,6 +172,21 @@ pub fn main() -> ExitCode {
         Command::Facts(arguments) => {
             finish(facts::print(&arguments.node.paths("/sys/fs/bpf"), arguments.output).map(|()| true))
         }
+        Command::Cleanup(CleanupArguments {
+            pin_root,
+            cache_dir,
+            dry_run,
+        }) => finish(cleanup::run(
+            &pin_root,
+            &cache_dir,
+            dry_run,
+            &mut anstream::stdout(),
+        )),
+        Command::MountBpffs => finish(pin_root::mount_bpffs().map_err(boxed).map(|mounted| {
+            let what = if mounted { "mounted" } else { "is there already" };
+            println!("the BPF file system at /sys/fs/bpf: {what}");
+            true
+        })),
     }
 }
 
@@ -167,8 +209,9 @@ fn serve(arguments: ServeArguments) -> ExitCode {
             token_file: arguments.artifact_token_file,
         },
         health_listen: arguments.health_listen,
+        metrics_listen: arguments.metrics_listen,
         perf_links,
-        paths: arguments.node.paths("/sys/fs/bpf/bpfleet"),
+        paths: arguments.node.paths(SERVE_PIN_ROOT),
     };
     // Fails only if there is one already, which would serve as well.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bpfleet_crds::node::ProgramStatus;
+use bpfleet_crds::{
+    conditions::truncate,
+    node::{MAX_MESSAGE_BYTES, ProgramStatus},
+};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::{interval_at, sleep_until},
@@ -28,7 +31,7 @@ use self::{
 use crate::{
     facts::{self, FactPaths},
     load::{
-        request::{Loaded, NodePaths},
+        request::{Failure, Loaded, NodePaths},
         spawn::{Spawner, own_binary},
     },
 };
@@ -71,7 +74,7 @@ impl Settings {
                 cgroup_root: paths
                     .cgroup_root
                     .clone()
-                    .or_else(|| facts::cgroup_hierarchies().v2),
+                    .or_else(|| facts::cgroup_hierarchies(&paths.host_root).v2),
                 host_root: paths.host_root.clone(),
                 perf_links,
             },
@@ -99,6 +102,32 @@ pub struct View {
     pub wanted: u32,
     /// Whether nothing is going on: everything runs, failed, or waits.
     pub settled: bool,
+    /// Why nothing can run on this node at all.
+    pub blocked: Option<Failure>,
+}
+
+impl View {
+    /// Of a node on which nothing can run: every program that shall run failed for this one reason.
+    pub fn blocked(wanted: &Wanted, failure: Failure) -> Self {
+        let row = |name: &String| ProgramStatus {
+            name: name.clone(),
+            reason: Some(failure.reason.to_string()),
+            message: Some(truncate(&failure.message, MAX_MESSAGE_BYTES).to_owned()),
+            ..ProgramStatus::default()
+        };
+        Self {
+            generation: wanted.generation,
+            rows: wanted.programs.keys().map(row).collect(),
+            wanted: count(wanted),
+            settled: true,
+            blocked: Some(failure),
+            ..Self::default()
+        }
+    }
+}
+
+fn count(wanted: &Wanted) -> u32 {
+    u32::try_from(wanted.programs.len()).unwrap_or(u32::MAX)
 }
 
 /// Runs until `wanted` is closed. Never detaches anything when it ends: what runs outlives the agent.
@@ -166,9 +195,8 @@ pub async fn run(
                 .iter()
                 .filter_map(|(name, program)| Some((name.clone(), program.running.as_ref()?.loaded.clone()?)))
                 .collect(),
-            wanted: current.as_ref().map_or(0, |wanted| {
-                u32::try_from(wanted.programs.len()).unwrap_or(u32::MAX)
-            }),
+            wanted: current.as_ref().map_or(0, count),
+            blocked: None,
             settled: current.is_some() && programs.values().all(|program| !program.busy),
         };
         if next.settled {

@@ -1,6 +1,9 @@
 //! Which cgroup hierarchies are mounted.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use bpfleet_crds::node::CgroupVersion;
 
@@ -13,30 +16,34 @@ pub struct Hierarchies {
     pub v2: Option<PathBuf>,
 }
 
-/// Reads this process's mounts.
-pub fn find() -> Hierarchies {
+/// Reads this process's mounts, and counts those below `host_root`: a container has a hierarchy of its own as
+/// well, of which the host's programs know nothing.
+pub fn find(host_root: &Path) -> Hierarchies {
     fs::read_to_string("/proc/self/mountinfo").map_or(
         Hierarchies {
             version: CgroupVersion::Unknown,
             v2: None,
         },
-        |mounts| parse(&mounts),
+        |mounts| parse(&mounts, host_root),
     )
 }
 
 /// The format of proc_pid_mountinfo(5): optional fields end with a single `-`.
-fn parse(mountinfo: &str) -> Hierarchies {
+fn parse(mountinfo: &str, host_root: &Path) -> Hierarchies {
     let (mut v1, mut v2) = (false, None);
     for line in mountinfo.lines() {
         let Some((mount, filesystem)) = line.split_once(" - ") else {
             continue;
         };
+        let Some(at) = mount.split(' ').nth(4).map(|path| PathBuf::from(unescape(path))) else {
+            continue;
+        };
+        if !at.starts_with(host_root) {
+            continue;
+        }
         match filesystem.split(' ').next() {
             Some("cgroup") => v1 = true,
-            Some("cgroup2") if v2.is_none() => {
-                let fields: Vec<&str> = mount.split(' ').collect();
-                v2 = fields.get(4).map(|path| PathBuf::from(unescape(path)));
-            }
+            Some("cgroup2") if v2.is_none() => v2 = Some(at),
             _ => {}
         }
     }
@@ -75,12 +82,21 @@ mod tests {
             ("garbage".to_owned(), CgroupVersion::Unknown, None),
         ] {
             assert_eq!(
-                parse(&mounts),
+                parse(&mounts, Path::new("/")),
                 Hierarchies {
                     version,
                     v2: path.map(PathBuf::from)
                 }
             );
         }
+    }
+
+    #[test]
+    fn in_a_container_only_the_hosts_hierarchies_count() {
+        let own = "31 30 0:27 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+        let host = "41 40 0:27 /../../.. /host/sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        let found = parse(&format!("{own}{host}"), Path::new("/host"));
+        assert_eq!(found.v2.as_deref(), Some(Path::new("/host/sys/fs/cgroup")));
+        assert_eq!(parse(own, Path::new("/host")).version, CgroupVersion::Unknown);
     }
 }

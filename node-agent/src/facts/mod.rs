@@ -39,7 +39,7 @@ pub fn gather(paths: &FactPaths) -> NodeFacts {
         os_id: os.get("ID").cloned(),
         os_version_id: os.get("VERSION_ID").cloned(),
         btf: btf::read(&paths.kernel_btf),
-        cgroup: cgroup_hierarchies().version,
+        cgroup: cgroup_hierarchies(&paths.host_root).version,
         bpffs: bpffs::mounted_at(&paths.pin_root),
         lockdown: kernel::lockdown(Path::new("/sys/kernel/security/lockdown")),
     }

@@ -15,23 +15,31 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// Binds the port; the future serves it.
+/// Binds the ports: the first is for everything, the second for metrics alone. The future serves them.
 pub async fn serve(
-    address: SocketAddr,
+    addresses: [Option<SocketAddr>; 2],
     node: Latest,
     view: channel::Receiver<View>,
     metrics: Arc<Metrics>,
 ) -> Result<impl Future<Output = ()>, ServeError> {
-    let listener = tokio::net::TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Listen { address, source })?;
-    let router = Router::new()
+    let shared = Shared { node, view, metrics };
+    let only_metrics = Router::new().route("/metrics", get(text));
+    let everything = only_metrics
+        .clone()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(text))
-        .with_state(Shared { node, view, metrics });
+        .route("/readyz", get(ready));
+    let mut servers = Vec::new();
+    for (address, router) in addresses.into_iter().zip([everything, only_metrics]) {
+        let Some(address) = address else { continue };
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .map_err(|source| ServeError::Listen { address, source })?;
+        servers.push(axum::serve(listener, router.with_state(shared.clone())).into_future());
+    }
     Ok(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        // They never end by themselves.
+        let (ended, ..) = futures::future::select_all(servers).await;
+        if let Err(error) = ended {
             tracing::error!(%error, "the health endpoint failed");
         }
     })

@@ -2,12 +2,19 @@
 
 mod artifacts;
 mod health;
+mod hold;
 mod metrics;
 mod source;
+mod warm;
 mod watch;
 mod write;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::http::{HeaderValue, header::USER_AGENT};
 use bpfleet_crds::BpfNode;
@@ -21,7 +28,7 @@ use crate::{
     cache::{Cache, CacheError},
     engine::{self, Settings, View, state::Wanted},
     facts::{self, FactPaths},
-    pin_root::{PinRoot, PinRootError},
+    pin_root::PinRoot,
 };
 
 pub use artifacts::ArtifactConfig;
@@ -43,6 +50,8 @@ pub struct ServeConfig {
     pub artifacts: ArtifactConfig,
     /// Where health and metrics are served.
     pub health_listen: SocketAddr,
+    /// Where metrics alone are served as well, for who cannot reach the former.
+    pub metrics_listen: Option<SocketAddr>,
     /// Whether perf-based hooks may use links.
     pub perf_links: bool,
 }
@@ -70,9 +79,6 @@ pub enum ServeError {
     /// No signals.
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),
-    /// No pins.
-    #[error(transparent)]
-    PinRoot(#[from] PinRootError),
 }
 
 /// Runs until SIGTERM or SIGINT. What runs in the kernel stays there.
@@ -83,7 +89,6 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
     let client = client().await?;
     let facts = facts::gather(&config.paths);
     tracing::info!(node = config.node_name, kernel = facts.kernel_release, btf = ?facts.btf.kernel, "starting");
-    let _pin_root = PinRoot::take(&config.paths.pin_root, false)?;
 
     // What the node was last told, until the API server says more: after a reboot nobody may be there to ask.
     let (wanted, wanted_seen) = channel::channel::<Option<Wanted>>(cache.wanted());
@@ -100,27 +105,57 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
     );
     let source = Arc::new(source::ClusterSource::new(
         client,
-        cache,
+        cache.clone(),
         config.artifacts.clone(),
     ));
-    let engine = engine::run(settings, source, wanted_seen, view);
+    let warm = warm::run(source.clone(), settings.architecture.clone(), view_seen.clone());
+    let (facts, facts_seen) = channel::channel(facts);
+    // Held here, so that it outlives the engine.
+    let pin_root: Mutex<Option<PinRoot>> = Mutex::default();
+    let engine = async {
+        let held = hold::pin_root(&config.paths.pin_root, wanted_seen.clone(), &view).await;
+        *pin_root.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        // It may have taken somebody who mounted what was missing.
+        facts.send_replace(facts::gather(&config.paths));
+        engine::run(settings, source, wanted_seen.clone(), view).await;
+    };
     let writer = write::run(
         nodes,
         &config.node_name,
-        facts,
+        facts_seen,
         store.clone(),
         view_seen.clone(),
         metrics.clone(),
     );
-    let health = health::serve(config.health_listen, store, view_seen, metrics).await?;
+    let listeners = [Some(config.health_listen), config.metrics_listen];
+    let health = health::serve(listeners, store, view_seen.clone(), metrics).await?;
     tokio::select! {
         () = engine => tracing::error!("the engine ended"),
         () = writer => tracing::error!("the status writer ended"),
+        () = warm => tracing::error!("the keeper of the cache ended"),
         () = health => tracing::error!("the health endpoint ended"),
         _ = terminate.recv() => tracing::info!("SIGTERM: ending; what runs in the kernel stays"),
         _ = interrupt.recv() => tracing::info!("SIGINT: ending; what runs in the kernel stays"),
     }
+    let nothing_to_run = wanted_seen
+        .borrow()
+        .as_ref()
+        .is_some_and(|wanted| wanted.authoritative && wanted.programs.is_empty());
+    if nothing_to_run && view_seen.borrow().rows.is_empty() {
+        leave_nothing(pin_root, &cache);
+    }
     Ok(())
+}
+
+/// After the last program was removed nothing of bpfleet has to stay on the node: it may be the last time that
+/// an agent runs here.
+fn leave_nothing(pin_root: Mutex<Option<PinRoot>>, cache: &Cache) {
+    if let Some(held) = pin_root.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        held.give_back();
+    }
+    if let Err(error) = cache.remove() {
+        tracing::warn!(%error, "something is left in the cache");
+    }
 }
 
 /// A client that gives up on a silent API server, and whose name stands in managedFields and audit logs.

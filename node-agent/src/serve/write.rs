@@ -26,7 +26,7 @@ const GATHER: Duration = Duration::from_millis(50);
 pub async fn run(
     nodes: Api<BpfNode>,
     name: &str,
-    facts: NodeFacts,
+    facts: channel::Receiver<NodeFacts>,
     mut latest: Latest,
     mut view: channel::Receiver<View>,
     metrics: Arc<Metrics>,
@@ -50,9 +50,10 @@ pub async fn run(
                 break;
             }
             let current = node.status.clone().unwrap_or_default();
+            let known = facts.borrow().clone();
             let next = status(
                 &seen,
-                &facts,
+                &known,
                 env!("CARGO_PKG_VERSION"),
                 &current.conditions,
                 Timestamp::now(),

@@ -1,5 +1,6 @@
 //! The artifact endpoint: objects by content, for the agents only.
 
+pub mod address;
 pub mod auth;
 pub mod cache;
 pub mod certificate;

@@ -20,7 +20,7 @@ pub struct Cgroup {
 impl Cgroup {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let root = facts::cgroup_hierarchies()
+        let root = facts::cgroup_hierarchies(std::path::Path::new("/"))
             .v2
             .expect("a cgroup version 2 hierarchy is mounted");
         let name = format!(

@@ -1,0 +1,62 @@
+//! Keeping in the cache what runs: an agent that adopted its pins with an empty cache, as after an upgrade, could
+//! not load them again after a reboot with nobody to ask.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::sync::watch as channel;
+
+use super::source::ClusterSource;
+use crate::{
+    engine::{View, source::Source as _},
+    load::request::Failure,
+};
+
+/// How long to wait after something could not be had.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Runs until the engine ends.
+pub async fn run(source: Arc<ClusterSource>, architecture: String, mut view: channel::Receiver<View>) {
+    let mut kept = BTreeSet::new();
+    loop {
+        let running: BTreeSet<String> = view
+            .borrow_and_update()
+            .rows
+            .iter()
+            .filter_map(|row| row.revision.clone())
+            .collect();
+        kept.retain(|revision| running.contains(revision));
+        let mut missing = false;
+        for revision in &running {
+            if kept.contains(revision) {
+                continue;
+            }
+            match keep(&source, &architecture, revision).await {
+                Ok(()) => {
+                    kept.insert(revision.clone());
+                }
+                Err(failure) => {
+                    missing = true;
+                    tracing::warn!(
+                        revision,
+                        "it runs, but is not in this node's cache: {}",
+                        failure.message
+                    );
+                }
+            }
+        }
+        tokio::select! {
+            changed = view.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(RETRY), if missing => {}
+        }
+    }
+}
+
+async fn keep(source: &ClusterSource, architecture: &str, revision: &str) -> Result<(), Failure> {
+    let spec = source.revision(revision).await?;
+    for variant in &spec.variants {
+        if let Some(object) = variant.object_for(architecture) {
+            source.object(object).await?;
+        }
+    }
+    Ok(())
+}

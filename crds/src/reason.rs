@@ -161,6 +161,8 @@ reasons! {
         UnsupportedByKernel,
         /// The object has CO-RE relocations, and the kernel carries no BTF to relocate against.
         BtfMissing,
+        /// A tracepoint is to be attached to, and tracefs is not mounted on the node.
+        TracefsMissing,
         /// The verifier rejected a program.
         VerifierRejected,
         /// The kernel refused a map or a program, other than by its verifier.

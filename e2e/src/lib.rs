@@ -29,6 +29,7 @@ pub mod process;
 pub mod push;
 pub mod registry;
 pub mod scratch;
+pub mod target;
 pub mod tools;
 pub mod wait;
 

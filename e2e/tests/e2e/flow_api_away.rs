@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bpfleet_e2e::{Cluster, diagnose, wait};
+use bpfleet_e2e::{Cluster, diagnose, target, target::Target, wait};
 
-use crate::{flow_kernel::*, flow_support::*, flow_target, flow_target::Target, operator_support::*};
+use crate::{flow_kernel::*, flow_support::*, operator_support::*};
 
 /// Longer than clients wait for an answer, so that every watch breaks.
 const AWAY: Duration = Duration::from_secs(20);
@@ -16,7 +16,7 @@ fn without_the_api_server_events_are_counted_and_a_killed_agent_adopts_and_nothi
     let kubectl = cluster.kubectl();
     let mut rig = Rig::start(&cluster, "flow-away");
     let report = diagnose::on_failure(&cluster);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     let mut target = Target::start(&binary);
     kubectl.apply(&config_map("flow-away", &hits(1))).unwrap();
     let applied = Applied::new(&kubectl, &hits_program("flow-away", "flow-away", &binary));

@@ -1,8 +1,8 @@
 //! What cannot run says why, once, and harms nothing that runs.
 
-use bpfleet_e2e::{diagnose, wait};
+use bpfleet_e2e::{diagnose, target, target::Target, wait};
 
-use crate::{flow_kernel::*, flow_support::*, flow_target, flow_target::Target, operator_support::*};
+use crate::{flow_kernel::*, flow_support::*, operator_support::*};
 
 #[test]
 fn a_program_that_the_verifier_rejects_is_explained_and_retries_write_nothing() {
@@ -10,7 +10,7 @@ fn a_program_that_the_verifier_rejects_is_explained_and_retries_write_nothing() 
     let (cluster, kubectl) = (&world.cluster, world.cluster.kubectl());
     let rig = Rig::start(cluster, "flow-reject");
     let _report = diagnose::on_failure(cluster).about(&["flow-reject"]);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     kubectl
         .apply(&config_map("flow-reject", &hits_refused()))
         .unwrap();
@@ -56,7 +56,7 @@ fn a_new_version_that_fails_leaves_the_old_one_running_and_the_status_names_both
     let (cluster, kubectl) = (&world.cluster, world.cluster.kubectl());
     let rig = Rig::start(cluster, "flow-worse");
     let _report = diagnose::on_failure(cluster).about(&["flow-worse"]);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     let mut target = Target::start(&binary);
     kubectl.apply(&config_map("flow-worse", &hits(1))).unwrap();
     let _applied = Applied::new(&kubectl, &hits_program("flow-worse", "flow-worse", &binary));
@@ -122,7 +122,7 @@ fn a_target_that_appears_later_is_attached_without_anybodys_doing() {
     wait_condition(&kubectl, "flow-late", "Stalled", "False/");
 
     std::fs::create_dir(binary.parent().unwrap()).unwrap();
-    flow_target::build(binary.parent().unwrap());
+    target::build(binary.parent().unwrap());
     wait_ready(&kubectl, "flow-late");
     let mut target = Target::start(&binary);
     target.hit(5);

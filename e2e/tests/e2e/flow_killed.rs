@@ -2,9 +2,9 @@
 
 use std::{path::Path, time::Instant};
 
-use bpfleet_e2e::{diagnose, wait};
+use bpfleet_e2e::{diagnose, target, target::Target, wait};
 
-use crate::{flow_kernel::*, flow_support::*, flow_target, flow_target::Target, operator_support::*};
+use crate::{flow_kernel::*, flow_support::*, operator_support::*};
 
 fn entries(dir: &Path) -> usize {
     std::fs::read_dir(dir).into_iter().flatten().count()
@@ -47,7 +47,7 @@ fn an_agent_killed_in_an_update_or_a_removal_leaves_one_version_and_then_none() 
     let (cluster, kubectl) = (&world.cluster, world.cluster.kubectl());
     let mut rig = Rig::start(cluster, "flow-killed");
     let _report = diagnose::on_failure(cluster).about(&["flow-killed"]);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     let mut target = Target::start(&binary);
     kubectl.apply(&config_map("flow-killed", &hits(1))).unwrap();
     let _applied = Applied::new(&kubectl, &hits_program("flow-killed", "flow-killed", &binary));

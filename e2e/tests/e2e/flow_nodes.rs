@@ -1,9 +1,9 @@
 //! Nodes that come, go and change, and BpfNodes that somebody edits.
 
-use bpfleet_e2e::{diagnose, wait};
+use bpfleet_e2e::{diagnose, target, target::Target, wait};
 use serde_json::json;
 
-use crate::{flow_kernel::*, flow_support::*, flow_target, flow_target::Target, operator_support::*};
+use crate::{flow_kernel::*, flow_support::*, operator_support::*};
 
 #[test]
 fn a_bpf_node_that_somebody_edits_or_deletes_comes_back_and_nothing_is_detached() {
@@ -11,7 +11,7 @@ fn a_bpf_node_that_somebody_edits_or_deletes_comes_back_and_nothing_is_detached(
     let (cluster, kubectl) = (&world.cluster, world.cluster.kubectl());
     let rig = Rig::start(cluster, "flow-hand");
     let _report = diagnose::on_failure(cluster).about(&["flow-hand"]);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     let mut target = Target::start(&binary);
     kubectl.apply(&config_map("flow-hand", &hits(1))).unwrap();
     let _applied = Applied::new(&kubectl, &hits_program("flow-hand", "flow-hand", &binary));
@@ -119,7 +119,7 @@ fn a_deletion_does_not_wait_for_an_agent_that_is_down_which_cleans_up_when_it_is
     let (cluster, kubectl) = (&world.cluster, world.cluster.kubectl());
     let mut rig = Rig::start(cluster, "flow-down");
     let _report = diagnose::on_failure(cluster).about(&["flow-down"]);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     kubectl.apply(&config_map("flow-down", &hits(1))).unwrap();
     let _applied = Applied::new(&kubectl, &hits_program("flow-down", "flow-down", &binary));
     wait_ready(&kubectl, "flow-down");
@@ -149,7 +149,7 @@ fn a_node_that_leaves_the_cluster_holds_up_no_deletion() {
     for rig in [&stays, &leaves] {
         rig.node.label(&json!({"flow": "leaving"})).unwrap();
     }
-    let binary = flow_target::build(stays.node.dir());
+    let binary = target::build(stays.node.dir());
     kubectl.apply(&config_map("flow-leaving", &hits(1))).unwrap();
     let mut program = hits_program("flow-leaving", "", &binary);
     program["spec"]["nodeSelector"] = json!({"matchLabels": {"flow": "leaving"}});
@@ -172,7 +172,7 @@ fn a_changed_node_selector_moves_the_program_to_another_node() {
     let (cluster, kubectl) = (&world.cluster, world.cluster.kubectl());
     let (from, to) = (Rig::start(cluster, "flow-from"), Rig::start(cluster, "flow-to"));
     let _report = diagnose::on_failure(cluster).about(&["flow-from", "flow-to", "flow-moves"]);
-    let binary = flow_target::build(from.node.dir());
+    let binary = target::build(from.node.dir());
     let mut target = Target::start(&binary);
     kubectl.apply(&config_map("flow-moves", &hits(1))).unwrap();
     let _applied = Applied::new(&kubectl, &hits_program("flow-moves", "flow-from", &binary));

@@ -1,9 +1,9 @@
 //! Where objects come from may change, break or go away: what runs does not depend on it.
 
-use bpfleet_e2e::{diagnose, wait};
+use bpfleet_e2e::{diagnose, target, target::Target, wait};
 use serde_json::json;
 
-use crate::{flow_kernel::*, flow_support::*, flow_target, flow_target::Target, operator_support::*};
+use crate::{flow_kernel::*, flow_support::*, operator_support::*};
 
 #[test]
 fn a_config_map_may_come_late_change_break_and_go_while_the_program_runs() {
@@ -11,7 +11,7 @@ fn a_config_map_may_come_late_change_break_and_go_while_the_program_runs() {
     let (cluster, kubectl) = (&world.cluster, world.cluster.kubectl());
     let rig = Rig::start(cluster, "flow-object");
     let _report = diagnose::on_failure(cluster).about(&["flow-object"]);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     let mut target = Target::start(&binary);
     let mut program = hits_program("flow-object", "", &binary);
     program["spec"]["nodeSelector"] = json!({"matchLabels": {"flow": "object"}});

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bpfleet_e2e::{Cluster, Operator, diagnose, wait};
+use bpfleet_e2e::{Cluster, Operator, diagnose, target, target::Target, wait};
 use serde_json::{Value, json};
 
-use crate::{flow_kernel::*, flow_support::*, flow_target, flow_target::Target, operator_support::*};
+use crate::{flow_kernel::*, flow_support::*, operator_support::*};
 
 /// Ids of the links of several programs.
 fn all_links(rig: &Rig<'_>, programs: &[String]) -> BTreeSet<u64> {
@@ -26,7 +26,7 @@ fn an_operator_that_comes_back_with_nothing_detaches_nothing_and_serves_old_revi
     let kubectl = cluster.kubectl();
     let rig = Rig::start(&cluster, "flow-first");
     let _report = diagnose::on_failure(&cluster);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     let mut target = Target::start(&binary);
     let program = |name: &str, source: &str| {
         let mut program = hits_program(name, "", &binary);
@@ -134,7 +134,7 @@ fn another_replica_takes_over_and_a_revision_from_the_future_is_not_half_applied
     let second = start_operator(&cluster, "second", &[]);
     let rig = Rig::start(&cluster, "flow-future");
     let _report = diagnose::on_failure(&cluster);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     kubectl.apply(&config_map("flow-future", &hits(1))).unwrap();
     kubectl
         .apply(&hits_program("flow-future", "flow-future", &binary).to_string())

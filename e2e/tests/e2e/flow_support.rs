@@ -4,15 +4,13 @@ use std::{path::Path, time::Duration};
 
 use bpfleet_crds::{BpfNode, BpfProgram, node::ProgramStatus};
 use bpfleet_e2e::{
-    Agent, AgentOptions, Cluster, Kubectl, Node, Operator, audit::Write, http, objects, tools, wait,
+    Agent, AgentOptions, Cluster, Kubectl, Node, Operator, audit::Write, http, objects, target::FUNCTION,
+    tools, wait,
 };
 use kube::Api;
 use serde_json::{Value, json};
 
-use crate::{
-    flow_target::FUNCTION,
-    operator_support::{SOON, from_config_map, program},
-};
+use crate::operator_support::{SOON, from_config_map, program};
 
 /// A node with a running agent. Dropping it ends the agent and removes the node.
 pub struct Rig<'c> {

@@ -1,9 +1,9 @@
 //! The whole way: from `kubectl apply` to a program in the kernel, and back.
 
-use bpfleet_e2e::diagnose;
+use bpfleet_e2e::{diagnose, target, target::Target};
 use serde_json::Value;
 
-use crate::{flow_kernel::*, flow_support::*, flow_target, flow_target::Target, operator_support::*};
+use crate::{flow_kernel::*, flow_support::*, operator_support::*};
 
 #[test]
 fn from_apply_to_removal_every_event_is_counted_once_also_while_the_agent_is_killed() {
@@ -11,7 +11,7 @@ fn from_apply_to_removal_every_event_is_counted_once_also_while_the_agent_is_kil
     let (cluster, kubectl) = (&world.cluster, world.cluster.kubectl());
     let mut rig = Rig::start(cluster, "flow-way");
     let _report = diagnose::on_failure(cluster).about(&["flow-way"]);
-    let binary = flow_target::build(rig.node.dir());
+    let binary = target::build(rig.node.dir());
     let mut target = Target::start(&binary);
     target.hit(3);
 

@@ -112,7 +112,7 @@ fn load(request: &Request, start: Instant) -> Result<(Loaded, Vec<OwnedFd>), Fai
         .iter()
         .any(|hook| matches!(hook.attach, Attach::Tracepoint { .. }))
     {
-        private_tracefs();
+        private_tracefs()?;
     }
     let mut ebpf = open_object(&bytes, &object, btf.as_ref())?;
     drop(bytes);
@@ -228,19 +228,24 @@ fn needed_btf(object: &ObjectInfo, hooks: &[PlannedHook], path: &Path) -> Result
 }
 
 /// Mounts tracefs for this process alone where the node has none mounted: attaching to a tracepoint reads its
-/// number there. Where that is not allowed, the tracepoint is reported as not found, with the path.
-fn private_tracefs() {
+/// number there.
+fn private_tracefs() -> Result<(), Failure> {
     let events = Path::new(TRACEFS).join("events");
     if events.exists() || Path::new("/sys/kernel/debug/tracing/events").exists() {
-        return;
+        return Ok(());
     }
     let none = None::<&str>;
     let mounted = unshare(CloneFlags::CLONE_NEWNS)
         .and_then(|()| mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none))
         .and_then(|()| mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), none));
-    if let Err(error) = mounted {
-        eprintln!("load-worker: no tracefs is mounted at {TRACEFS}, and it cannot be mounted: {error}");
-    }
+    mounted.map_err(|error| {
+        let message = format!(
+            "attaching to a tracepoint needs tracefs, which is not mounted at {TRACEFS}, and the agent cannot mount it \
+             ({error}): mount it on the node (`mount -t tracefs tracefs {TRACEFS}`), or let agents do that \
+             (agent.privileges=SysAdmin in the chart)"
+        );
+        Failure::new(NodeReason::TracefsMissing, message)
+    })
 }
 
 fn open_object(bytes: &[u8], object: &ObjectInfo, btf: Option<&Btf>) -> Result<Ebpf, Failure> {

@@ -268,7 +268,7 @@ where
     gone_is_fine(persist(&format!("delete {kind} {name}"), || api.delete(name, &params)).await)
 }
 
-/// Lists all, page by page.
+/// Lists all, page by page. Of a kind whose CRD is gone there are none.
 async fn list<K>(api: &Api<K>, what: &str, params: ListParams) -> Result<Vec<K>, ApiError>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
@@ -276,7 +276,10 @@ where
     let mut params = params.limit(PAGE);
     let mut items = Vec::new();
     loop {
-        let page = persist(&format!("list {what}"), || api.list(&params)).await?;
+        let page = match persist(&format!("list {what}"), || api.list(&params)).await {
+            Err(error) if error.code() == Some(404) => return Ok(items),
+            page => page?,
+        };
         items.extend(page.items);
         match page.metadata.continue_ {
             Some(token) if !token.is_empty() => params = params.continue_token(&token),

@@ -1,4 +1,6 @@
-//! A program of the test's own, one of whose functions is called exactly as often as the test says.
+//! A program of the test's own, one of whose functions is called exactly as often as the test says. Where it cannot
+//! go on it panics, which ends the test.
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use std::{
     io::{Read, Write},
@@ -12,9 +14,10 @@ use std::{
     time::Duration,
 };
 
-use bpfleet_e2e::wait;
+use crate::wait;
 
-use crate::operator_support::SOON;
+/// Longer than a call takes on a machine whose processors are all busy.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Calls `hit` once for every byte, and answers with that byte when the call has returned.
 const SOURCE: &str = "
@@ -59,7 +62,12 @@ pub struct Target {
 impl Target {
     /// Runs what [`build`] made.
     pub fn start(binary: &Path) -> Target {
-        let mut child = Command::new(binary)
+        Target::start_by(&mut Command::new(binary))
+    }
+
+    /// Runs it by a command that ends in it: on a node, say.
+    pub fn start_by(command: &mut Command) -> Target {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

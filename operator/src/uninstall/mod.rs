@@ -96,18 +96,19 @@ pub async fn run(config: &Uninstall, client: &Client, out: &mut impl Write) -> R
     let clients = Clients::new(client, &config.namespace);
     stop_operator(&clients, &config.deployment, out).await?;
     let emptied = empty_nodes(&clients).await?;
-    writeln!(out, "told {emptied} nodes to run nothing")?;
+    writeln!(out, "told {} to run nothing", many(emptied, "node"))?;
     let unclean = wait_for_nodes(&clients, config.timeout, out).await?;
     let released = release_programs(&clients).await?;
     writeln!(
         out,
-        "let go of {released} BpfPrograms; they stay until you delete them or the CRDs"
+        "let go of {}; they stay until you delete them or the CRDs",
+        many(released, "BpfProgram")
     )?;
     delete_own(&clients).await?;
     if unclean.is_empty() {
         writeln!(out, "every node is clean")?;
     } else {
-        writeln!(out, "{} nodes are not clean:", unclean.len())?;
+        writeln!(out, "not clean: {}", many(unclean.len(), "node"))?;
         for (name, standing) in unclean.iter().take(MAX_NAMED) {
             writeln!(out, "  {name}: {standing}")?;
         }
@@ -218,7 +219,8 @@ async fn wait_for_nodes(
             let left = deadline.saturating_duration_since(Instant::now()).as_secs();
             writeln!(
                 out,
-                "waiting for {waiting} nodes to remove what runs, for {left} s more at most"
+                "waiting for {} to remove what runs, for {left} s more at most",
+                many(waiting, "node")
             )?;
             out.flush()?;
             said = Some(waiting);
@@ -286,6 +288,11 @@ where
             _ => return Ok(items),
         }
     }
+}
+
+/// So many of something, as a person says it.
+fn many(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn gone_is_fine<T>(result: Result<T, ApiError>) -> Result<(), ApiError> {

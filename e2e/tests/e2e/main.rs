@@ -11,6 +11,7 @@ mod flow_operator_away;
 mod flow_support;
 mod flow_way;
 mod harness;
+mod identity;
 mod operator_artifacts;
 mod operator_images;
 mod operator_program;

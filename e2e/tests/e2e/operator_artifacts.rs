@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::operator_support::*;
 
 /// Asks the endpoint as a node would, with what it finds in its mounted files.
-fn fetch(
+pub fn fetch(
     cluster: &Cluster,
     node: &Node<'_>,
     path: &str,
@@ -46,7 +46,7 @@ fn fetch(
     })
 }
 
-fn object_path(digest: Digest) -> String {
+pub fn object_path(digest: Digest) -> String {
     format!("{}{digest}", names::ARTIFACT_OBJECTS_PATH)
 }
 

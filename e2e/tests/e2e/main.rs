@@ -8,6 +8,7 @@ mod flow_killed;
 mod flow_nodes;
 mod flow_objects;
 mod flow_operator_away;
+mod flow_skew;
 mod flow_support;
 mod flow_way;
 mod harness;

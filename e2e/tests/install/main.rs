@@ -1,0 +1,5 @@
+//! bpfleet as a user has it: images from a registry, the chart installed with Helm, pods on real nodes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod lifecycle;
+mod support;

@@ -1,7 +1,7 @@
 # The commands of a developer. `make` alone explains them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup demo test fmt lint generate tools clean-cache
+.PHONY: help setup demo test fmt lint generate images tools clean-cache
 
 help: ## this text
 	@echo "bpfleet: declare an eBPF program once, every node runs the build that fits its kernel"
@@ -30,6 +30,9 @@ lint: ## check format and clippy, warnings denied
 generate: ## rewrite generated files: CRDs, rendered manifests (tests compare them)
 	cargo run --quiet -p bpfleet-crds --bin crdgen -- charts/bpfleet/templates/crds
 	scripts/render.sh
+
+images: ## container images of operator and agent, into target/images (more: scripts/images.sh --help)
+	@scripts/images.sh
 
 tools: setup ## build the pinned Kubernetes, etcd and Helm commands into the cache
 	@scripts/tools.sh all

@@ -27,6 +27,7 @@ need iproute2 ip
 need bpftool bpftool
 need util-linux setpriv
 need docker-registry docker-registry
+need skopeo skopeo
 # Any Go will do here: an old one fetches the new one below.
 go=$(find_go) || need golang-go go
 

@@ -48,6 +48,11 @@ impl Authority {
         })
     }
 
+    /// The directory with all its files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The authority's own certificate and key.
     pub fn pair(&self) -> Pair {
         Pair {

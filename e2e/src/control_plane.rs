@@ -1,5 +1,6 @@
 //! etcd, kube-apiserver and kube-controller-manager on loopback.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -79,8 +80,17 @@ impl ControlPlane {
 
         let signer = authority.signer("service-accounts")?;
         let commands = Commands {
-            api_server: api_server(&tools, &authority, &signer, scratch.path(), &store, api_port)?,
-            controllers: controller_manager(&tools, &authority.pair(), &signer, &manager)?,
+            api_server: api_server(
+                &tools,
+                &authority,
+                &signer,
+                scratch.path(),
+                &store,
+                SocketAddr::from((Ipv4Addr::LOCALHOST, api_port)),
+            )?,
+            controllers: controller_manager(&tools, &authority.pair(), &signer, &manager)
+                .flag("secure-port", ports::free()?.to_string())
+                .flag("controllers", CONTROLLERS.join(",")),
             logs,
         };
         let client = ApiClient::new(&admin)?;
@@ -103,13 +113,7 @@ impl ControlPlane {
     /// Starts the API server again, on the same port, and waits until it is ready.
     pub fn start_api_server(&self) -> Result<()> {
         let server = self.commands.api_server.start(&self.commands.logs)?;
-        // A server that has ended will never be ready: the inner result stops the waiting at once.
-        wait::until("the API server to be ready", READY, || {
-            match server.check("its readiness was awaited") {
-                Err(ended) => Ok(Err(ended)),
-                Ok(()) => self.client.get_raw("/readyz").map(|_| Ok(())),
-            }
-        })??;
+        wait_ready(&server, &self.client)?;
         set(&self.api_server, Some(server));
         Ok(())
     }
@@ -176,12 +180,24 @@ impl ControlPlane {
     }
 }
 
+/// Waits until a started API server is ready.
+pub(crate) fn wait_ready(server: &Process, client: &ApiClient) -> Result<()> {
+    // A server that has ended will never be ready: the inner result stops the waiting at once.
+    wait::until("the API server to be ready", READY, || {
+        match server.check("its readiness was awaited") {
+            Err(ended) => Ok(Err(ended)),
+            Ok(()) => client.get_raw("/readyz").map(|_| Ok(())),
+        }
+    })?
+}
+
 /// Replaces a process and returns the former one.
 fn set(slot: &Mutex<Option<Process>>, process: Option<Process>) -> Option<Process> {
     std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), process)
 }
 
-fn etcd(tools: &Tools, dir: &Path, client: &str, peer: &str) -> Launch {
+/// etcd as both kinds of control plane run it.
+pub(crate) fn etcd(tools: &Tools, dir: &Path, client: &str, peer: &str) -> Launch {
     Launch::new("etcd", &tools.etcd)
         .flag("name", "e2e")
         .flag("data-dir", dir.join("etcd"))
@@ -195,29 +211,33 @@ fn etcd(tools: &Tools, dir: &Path, client: &str, peer: &str) -> Launch {
         .arg("--unsafe-no-fsync")
 }
 
-fn api_server(
+/// The API server as both kinds of control plane run it, at the given address.
+pub(crate) fn api_server(
     tools: &Tools,
     authority: &Authority,
     signer: &Pair,
     dir: &Path,
     store: &str,
-    port: u16,
+    address: SocketAddr,
 ) -> Result<Launch> {
     let policy = dir.join("audit-policy.yaml");
     write_file(&policy, audit::POLICY)?;
+    let host = address.ip().to_string();
     let names = [
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
         "localhost",
         "127.0.0.1",
         "10.96.0.1",
+        &host,
     ];
     let server = authority.server("kube-apiserver", &names)?;
     Ok(Launch::new("kube-apiserver", &tools.api_server)
-        .flag("advertise-address", "127.0.0.1")
-        .flag("bind-address", "127.0.0.1")
-        .flag("secure-port", port.to_string())
+        .flag("advertise-address", &host)
+        .flag("bind-address", &host)
+        .flag("secure-port", address.port().to_string())
         .flag("endpoint-reconciler-type", "none")
         .flag("etcd-servers", store)
         .flag("authorization-mode", "Node,RBAC")
@@ -239,19 +259,18 @@ fn api_server(
         .flag("profiling", "false"))
 }
 
-fn controller_manager(tools: &Tools, ca: &Pair, signer: &Pair, kubeconfig: &Path) -> Result<Launch> {
-    Ok(Launch::new("kube-controller-manager", &tools.controller_manager)
+/// The controller manager as both kinds of control plane run it.
+pub(crate) fn controller_manager(tools: &Tools, ca: &Pair, signer: &Pair, kubeconfig: &Path) -> Launch {
+    Launch::new("kube-controller-manager", &tools.controller_manager)
         .flag("kubeconfig", kubeconfig)
         .flag("authentication-kubeconfig", kubeconfig)
         .flag("authorization-kubeconfig", kubeconfig)
         .flag("bind-address", "127.0.0.1")
-        .flag("secure-port", ports::free()?.to_string())
-        .flag("controllers", CONTROLLERS.join(","))
         .flag("leader-elect", "false")
         .flag("use-service-account-credentials", "true")
         .flag("service-account-private-key-file", &signer.key)
         .flag("root-ca-file", &ca.cert)
         // The default limits alone cost seconds at the start.
         .flag("kube-api-qps", "500")
-        .flag("kube-api-burst", "1000"))
+        .flag("kube-api-burst", "1000")
 }

@@ -74,7 +74,7 @@ pub fn report(cluster: &Cluster, about: &[String]) -> String {
     out
 }
 
-fn events(kubectl: &Kubectl, ours: impl Fn(&str) -> bool) -> Result<String> {
+pub(crate) fn events(kubectl: &Kubectl, ours: impl Fn(&str) -> bool) -> Result<String> {
     let table = kubectl.run(&["get", "events", "-A", "--sort-by=.lastTimestamp"])?;
     let mut lines = table.lines();
     let heading = lines.next().into_iter();
@@ -84,12 +84,12 @@ fn events(kubectl: &Kubectl, ours: impl Fn(&str) -> bool) -> Result<String> {
         .join("\n"))
 }
 
-fn section(out: &mut String, title: &str, text: &str) {
+pub(crate) fn section(out: &mut String, title: &str, text: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "---- {title}\n{}", text.trim_end());
 }
 
-fn conditions(kubectl: &Kubectl, ours: impl Fn(&str) -> bool) -> Result<String> {
+pub(crate) fn conditions(kubectl: &Kubectl, ours: impl Fn(&str) -> bool) -> Result<String> {
     let list = kubectl.get_json(&["bpfprograms,bpfnodes,bpfrevisions"])?;
     let is_ours = |object: &Value| {
         object
@@ -133,7 +133,7 @@ fn object(object: &Value) -> String {
     out
 }
 
-fn logs(dir: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn logs(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut found: Vec<_> = std::fs::read_dir(dir)
         .into_iter()
         .flatten()

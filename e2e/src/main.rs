@@ -1,17 +1,23 @@
-//! `bpfleet-e2e up`: the tests' cluster for a person to play with, and for `make demo`.
+//! `bpfleet-e2e`: the tests' clusters for a person to play with, and for the demos.
+
+mod foreground;
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bpfleet_e2e::error::{During, Result, write_file};
+use bpfleet_e2e::error::{Result, write_file};
+use bpfleet_e2e::real::{NodeOptions, inner};
 use bpfleet_e2e::scratch::Scratch;
-use bpfleet_e2e::{Agent, AgentOptions, Cluster, ControlPlane, Operator, OperatorOptions, tools};
+use bpfleet_e2e::{
+    Agent, AgentOptions, Cluster, ControlPlane, Operator, OperatorOptions, RealCluster, RealOptions, tools,
+};
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 
-/// A Kubernetes control plane with bpfleet on this machine.
+use foreground::{Progress, Stop, quoted};
+
+/// Kubernetes on this machine, for bpfleet.
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -20,8 +26,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum What {
-    /// Starts it and stays in the foreground until SIGINT or SIGTERM, then removes everything.
+    /// Starts a control plane with bpfleet, without kubelets, and stays in the foreground until SIGINT or
+    /// SIGTERM, then removes everything.
     Up(Up),
+    /// Starts a cluster whose nodes run pods, without bpfleet, and stays in the foreground until SIGINT or
+    /// SIGTERM, then removes everything.
+    Cluster(Real),
+    /// What the harness starts in the namespaces of a node.
+    #[command(hide = true, subcommand)]
+    Inner(Inner),
 }
 
 #[derive(clap::Args)]
@@ -40,9 +53,40 @@ struct Up {
     control_plane_only: bool,
 }
 
+#[derive(clap::Args)]
+struct Real {
+    /// Directory for its files, which must not exist: it is removed at the end.
+    #[arg(long)]
+    state: PathBuf,
+    /// Number of nodes: node1, node2 and so on.
+    #[arg(long, default_value_t = 2)]
+    nodes: usize,
+    /// Seconds after which a node that is silent is no longer Ready; Kubernetes' own 50 if not given.
+    #[arg(long)]
+    node_grace: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum Inner {
+    /// Joins control groups and becomes another program.
+    Join {
+        #[arg(long = "group")]
+        groups: Vec<PathBuf>,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// The first process of a node.
+    First { spec: PathBuf },
+}
+
 fn main() -> ExitCode {
-    let What::Up(up) = Cli::parse().command;
-    match run(&up) {
+    let done = match Cli::parse().command {
+        What::Up(up) => run(&up),
+        What::Cluster(real) => run_real(&real),
+        What::Inner(Inner::Join { groups, command }) => inner::join(&groups, &command),
+        What::Inner(Inner::First { spec }) => inner::first(&spec),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:?}");
@@ -103,6 +147,36 @@ fn run(up: &Up) -> Result<()> {
     stopped
 }
 
+fn run_real(real: &Real) -> Result<()> {
+    let stop = Stop::new()?;
+    tools::Tools::find()?;
+    tools::NodeTools::find()?;
+    let mut progress = Progress::new();
+    let options = RealOptions {
+        node_grace: real.node_grace.map(Duration::from_secs),
+        ..RealOptions::with_nodes((1..=real.nodes).map(|number| NodeOptions::named(format!("node{number}"))))
+    };
+    let cluster = RealCluster::start_in(Scratch::at(&real.state)?, &options)?;
+    progress.done(&format!("cluster of {} nodes", real.nodes));
+    let mut env = format!(
+        "KUBECONFIG={}\nKUBECTL={}\nHELM={}\nLOGS={}\nREGISTRY={}\nREGISTRY_IN_CLUSTER={}\nIN='{}'\n",
+        quoted(cluster.admin_kubeconfig()),
+        quoted(&cluster.tools().kubectl),
+        quoted(cluster.helm_program()),
+        quoted(cluster.logs()),
+        cluster.registry().host(),
+        bpfleet_e2e::real::REGISTRY,
+        cluster.control_prefix().join(" "),
+    );
+    for (number, node) in cluster.nodes().iter().enumerate() {
+        let _ = writeln!(env, "IN_NODE{}='{}'", number + 1, node.prefix()?.join(" "));
+    }
+    write_file(&cluster.scratch().path().join("env"), env)?;
+    let stopped = stop.wait();
+    drop(cluster);
+    stopped
+}
+
 /// Variables for a shell that sources the file; it appears when everything is up.
 fn environment(plane: &ControlPlane) -> String {
     format!(
@@ -111,72 +185,4 @@ fn environment(plane: &ControlPlane) -> String {
         quoted(&plane.tools().kubectl),
         quoted(plane.logs())
     )
-}
-
-/// A path as one word of a shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
-}
-
-struct Progress {
-    since: Instant,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        Progress {
-            since: Instant::now(),
-        }
-    }
-
-    fn done(&mut self, what: &str) {
-        println!("{what}: {:.1} s", self.since.elapsed().as_secs_f32());
-        self.since = Instant::now();
-    }
-}
-
-/// Notices SIGINT and SIGTERM from its creation on.
-struct Stop {
-    runtime: tokio::runtime::Runtime,
-    signals: [tokio::signal::unix::Signal; 2],
-}
-
-impl Stop {
-    fn new() -> Result<Stop> {
-        let what = || "preparing for signals";
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .during(what)?;
-        let guard = runtime.enter();
-        let signals = [
-            signal(SignalKind::interrupt()).during(what)?,
-            signal(SignalKind::terminate()).during(what)?,
-        ];
-        drop(guard);
-        Ok(Stop { runtime, signals })
-    }
-
-    fn wait(self) -> Result<()> {
-        println!("ready");
-        let [mut interrupt, mut terminate] = self.signals;
-        self.runtime.block_on(async {
-            tokio::select! {
-                got = interrupt.recv() => got,
-                got = terminate.recv() => got,
-            }
-        });
-        println!("stopping");
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quoted_path_is_one_word_of_a_shell() {
-        assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
-    }
 }

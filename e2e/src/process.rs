@@ -69,6 +69,20 @@ impl Launch {
         self
     }
 
+    /// The same behind another command that runs it: a prefix of `nsenter`.
+    pub fn within(&self, prefix: &[String]) -> Launch {
+        let Some((program, args)) = prefix.split_first() else {
+            return self.clone();
+        };
+        let before = args.iter().map(OsString::from);
+        let args = before.chain([self.program.clone().into()]).chain(self.args.clone());
+        Launch {
+            program: program.into(),
+            args: args.collect(),
+            ..self.clone()
+        }
+    }
+
     /// Starts it with its output appended to `<logs>/<name>.log`.
     pub fn start(&self, logs: &Path) -> Result<Process> {
         Process::start(self, &logs.join(format!("{}.log", self.name)))

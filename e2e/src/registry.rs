@@ -1,12 +1,14 @@
 //! Debian's docker-registry on loopback, plain HTTP.
 
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{During, Error, Result, write_file};
+use crate::error::{During, Result, write_file};
 use crate::process::{Launch, Process};
 use crate::scratch::Scratch;
-use crate::{http, ports};
+use crate::{http, ports, tools};
+use crate::real::network::{Forward, Network};
 
 /// User of a registry that asks for one.
 pub const USER: &str = "puller";
@@ -21,6 +23,7 @@ pub struct Registry {
     launch: Launch,
     port: u16,
     pub(crate) auth: bool,
+    _forward: Option<Forward>,
     scratch: Scratch,
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) http: reqwest::Client,
@@ -29,22 +32,33 @@ pub struct Registry {
 impl Registry {
     /// Starts a registry that anybody may read and write.
     pub fn start() -> Result<Registry> {
-        Registry::start_with(false)
+        Registry::start_with(false, None)
     }
 
     /// Starts a registry that wants [`USER`] and [`PASSWORD`].
     pub fn start_with_password() -> Result<Registry> {
-        Registry::start_with(true)
+        Registry::start_with(true, None)
     }
 
-    fn start_with(auth: bool) -> Result<Registry> {
+    /// Starts a registry that anybody may read and write, at an address in a cluster's network. From here
+    /// it is reached on loopback as well, and [`Registry::host`] says where.
+    pub(crate) fn start_within(network: &Network, address: SocketAddr) -> Result<Registry> {
+        Registry::start_with(false, Some((network, address)))
+    }
+
+    fn start_with(auth: bool, within: Option<(&Network, SocketAddr)>) -> Result<Registry> {
         let scratch = Scratch::new("registry")?;
-        let port = ports::free()?;
+        let forward = within.map(|(network, address)| network.forward(address)).transpose()?;
+        let port = match &forward {
+            Some(forward) => forward.outside().port(),
+            None => ports::free()?,
+        };
+        let address = within.map_or(SocketAddr::from(([127, 0, 0, 1], port)), |(_, address)| address);
         let storage = scratch.dir("storage")?;
         let mut config = format!(
             "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\n\
              storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: \"127.0.0.1:{port}\"}}\n",
+             http: {{addr: \"{address}\"}}\n",
             storage.display()
         );
         if auth {
@@ -57,7 +71,11 @@ impl Registry {
         }
         let file = scratch.path().join("config.yml");
         write_file(&file, config)?;
-        let launch = Launch::new("registry", program()?).arg("serve").arg(&file);
+        let program = tools::installed("docker-registry", "docker-registry")?;
+        let mut launch = Launch::new("registry", program).arg("serve").arg(&file);
+        if let Some((network, _)) = within {
+            launch = network.launch(&launch);
+        }
         let process = launch.start(scratch.path())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -68,6 +86,7 @@ impl Registry {
             launch,
             port,
             auth,
+            _forward: forward,
             scratch,
             runtime,
             http: reqwest::Client::new(),
@@ -117,15 +136,4 @@ impl Registry {
             |_| true,
         )
     }
-}
-
-fn program() -> Result<PathBuf> {
-    let places = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&places)
-        .map(|dir| dir.join("docker-registry"))
-        .find(|path| path.exists());
-    found.ok_or_else(|| Error::Missing {
-        path: Path::new("docker-registry").to_owned(),
-        hint: "install it with scripts/setup.sh (Debian package docker-registry)".into(),
-    })
 }

@@ -1,5 +1,6 @@
 //! A directory that is gone with its owner, mounts inside it included, however the owner ends.
 
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,19 +8,26 @@ use std::process::{Child, Command, Stdio};
 use crate::error::{During, Error, Result};
 
 /// Waits until its standard input ends, which it does when the owner drops its end or dies, then unmounts
-/// and removes the directory. Removal is tried again for a while: processes that die with the owner may
-/// still be writing.
+/// and removes the directory, and the control groups that were named on the input. Removal is tried again
+/// for a while: processes that die with the owner may still be writing.
 const JANITOR: &str = r#"
 trap '' HUP INT TERM
-cat >/dev/null
+groups=$(cat)
 n=0
+left() {
+  printf '%s\n' "$groups" | while read -r g; do
+    [ ! -d "$g" ] || find "$g" -depth -type d -exec rmdir {} + 2>/dev/null || echo "$g"
+  done
+}
 while :; do
   awk -v d="$1/" 'index($2, d) == 1 {print $2}' /proc/self/mounts | sort -r | while read -r m; do
     umount -l "$(printf '%b' "$m")"
   done
-  rm -rf --one-file-system "$1" 2>/dev/null && exit 0
+  rm -rf --one-file-system "$1" 2>/dev/null
+  groups=$(left)
+  [ -e "$1" ] || [ -n "$groups" ] || exit 0
   n=$((n + 1))
-  [ $n -lt 100 ] || { echo "$1 could not be removed" >&2; exit 1; }
+  [ $n -lt 100 ] || { echo "$1 could not be removed, or these control groups:" $groups >&2; exit 1; }
   sleep 0.1
 done
 "#;
@@ -66,6 +74,15 @@ impl Scratch {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has a control group, which may not exist yet, removed as well, with all groups below it.
+    pub fn also_cgroup(&self, group: &Path) -> Result<()> {
+        let Some(mut pipe) = self.janitor.stdin.as_ref() else {
+            return Ok(());
+        };
+        writeln!(pipe, "{}", group.display())
+            .during(|| format!("telling the janitor of {} about a control group", self.path.display()))
     }
 
     /// A new directory inside.

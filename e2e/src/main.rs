@@ -72,6 +72,8 @@ enum Inner {
     Join {
         #[arg(long = "group")]
         groups: Vec<PathBuf>,
+        #[arg(long)]
+        outlive: bool,
         #[arg(last = true)]
         command: Vec<String>,
     },
@@ -83,7 +85,11 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         What::Up(up) => run(&up),
         What::Cluster(real) => run_real(&real),
-        What::Inner(Inner::Join { groups, command }) => inner::join(&groups, &command),
+        What::Inner(Inner::Join {
+            groups,
+            outlive,
+            command,
+        }) => inner::join(&groups, outlive, &command),
         What::Inner(Inner::First { spec }) => inner::first(&spec),
     };
     match done {

@@ -75,7 +75,9 @@ impl Launch {
             return self.clone();
         };
         let before = args.iter().map(OsString::from);
-        let args = before.chain([self.program.clone().into()]).chain(self.args.clone());
+        let args = before
+            .chain([self.program.clone().into()])
+            .chain(self.args.clone());
         Launch {
             program: program.into(),
             args: args.collect(),

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::error::{During, Result, write_file};
 use crate::process::{Launch, Process};
+use crate::real::network::{Forward, Network};
 use crate::scratch::Scratch;
 use crate::{http, ports, tools};
-use crate::real::network::{Forward, Network};
 
 /// User of a registry that asks for one.
 pub const USER: &str = "puller";
@@ -48,7 +48,9 @@ impl Registry {
 
     fn start_with(auth: bool, within: Option<(&Network, SocketAddr)>) -> Result<Registry> {
         let scratch = Scratch::new("registry")?;
-        let forward = within.map(|(network, address)| network.forward(address)).transpose()?;
+        let forward = within
+            .map(|(network, address)| network.forward(address))
+            .transpose()?;
         let port = match &forward {
             Some(forward) => forward.outside().port(),
             None => ports::free()?,

@@ -81,8 +81,12 @@ impl Scratch {
         let Some(mut pipe) = self.janitor.stdin.as_ref() else {
             return Ok(());
         };
-        writeln!(pipe, "{}", group.display())
-            .during(|| format!("telling the janitor of {} about a control group", self.path.display()))
+        writeln!(pipe, "{}", group.display()).during(|| {
+            format!(
+                "telling the janitor of {} about a control group",
+                self.path.display()
+            )
+        })
     }
 
     /// A new directory inside.

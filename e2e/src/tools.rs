@@ -79,7 +79,9 @@ fn find<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
         .during(|| format!("running {}", script.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let paths: Vec<PathBuf> = text.lines().map(PathBuf::from).collect();
-    let paths = <[PathBuf; N]>::try_from(paths).ok().filter(|_| output.status.success());
+    let paths = <[PathBuf; N]>::try_from(paths)
+        .ok()
+        .filter(|_| output.status.success());
     paths.ok_or_else(|| Error::Command {
         command: format!("{} {}", script.display(), names.join(" ")),
         status: output.status,

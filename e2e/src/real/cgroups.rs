@@ -89,7 +89,10 @@ impl Group {
                 write(&leaf.join("cgroup.procs"), pid)?;
             }
             pass_on(&place.dir)?;
-            places.push(Place { dir: leaf, leaves_only: true });
+            places.push(Place {
+                dir: leaf,
+                leaves_only: true,
+            });
         }
         Ok(Group { places })
     }
@@ -122,7 +125,8 @@ fn remove(dir: &Path) -> Result<()> {
 /// Puts the calling process into groups.
 pub fn join(dirs: &[PathBuf]) -> Result<()> {
     // 0 stands for the process that writes.
-    dirs.iter().try_for_each(|dir| write(&dir.join("cgroup.procs"), "0"))
+    dirs.iter()
+        .try_for_each(|dir| write(&dir.join("cgroup.procs"), "0"))
 }
 
 /// Gives a group's children all controllers that it has itself.
@@ -140,7 +144,8 @@ fn hierarchies(mounts: &str, own: &str) -> Vec<Place> {
         .filter_map(|line| {
             let mut fields = line.split(' ').skip(1);
             let (dir, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
-            kind.starts_with("cgroup").then(|| (dir, kind, options.split(',').collect()))
+            kind.starts_with("cgroup")
+                .then(|| (dir, kind, options.split(',').collect()))
         })
         .collect();
     let only_v2 = mounted.iter().all(|(_, kind, _)| *kind == "cgroup2");
@@ -160,8 +165,15 @@ fn hierarchies(mounts: &str, own: &str) -> Vec<Place> {
         let Some((mount, ..)) = found else { continue };
         let below = Path::new(mount).join(path.trim_start_matches('/'));
         // A container sees its own group as the mounted root, whatever the path says.
-        let dir = if only_v2 || !below.is_dir() { PathBuf::from(mount) } else { below };
-        places.push(Place { dir, leaves_only: only_v2 });
+        let dir = if only_v2 || !below.is_dir() {
+            PathBuf::from(mount)
+        } else {
+            below
+        };
+        places.push(Place {
+            dir,
+            leaves_only: only_v2,
+        });
     }
     places
 }

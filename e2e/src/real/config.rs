@@ -103,7 +103,9 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 
 /// How containerd reaches the cluster's registry: without TLS.
 pub fn registry_hosts() -> String {
-    format!("server = \"http://{REGISTRY}\"\n[host.\"http://{REGISTRY}\"]\n  capabilities = [\"pull\", \"resolve\"]\n")
+    format!(
+        "server = \"http://{REGISTRY}\"\n[host.\"http://{REGISTRY}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
+    )
 }
 
 /// The pods' network on a node: routed, not bridged, so that packets between pods of one node pass the

@@ -31,8 +31,14 @@ impl Files {
     /// A kubeconfig as it is used in the cluster's network.
     pub(super) fn kubeconfig(&self, user: &str, group: Option<&str>) -> Result<PathBuf> {
         let pair = self.authority.client(user, group)?;
-        let file = self.authority.dir().join(format!("{}.kubeconfig", user.replace(':', "-")));
-        let (ca, url) = (self.authority.pair().cert, format!("https://{CONTROL}:{API_PORT}"));
+        let file = self
+            .authority
+            .dir()
+            .join(format!("{}.kubeconfig", user.replace(':', "-")));
+        let (ca, url) = (
+            self.authority.pair().cert,
+            format!("https://{CONTROL}:{API_PORT}"),
+        );
         write_kubeconfig(&file, &url, &ca, &Credentials::Certificate(&pair))?;
         Ok(file)
     }
@@ -91,7 +97,10 @@ impl Control {
             .flag("cluster-signing-key-file", authority.pair().key);
         if let Some(grace) = options.node_grace {
             manager = manager
-                .flag("node-monitor-grace-period", format!("{}s", grace.as_secs().max(1)))
+                .flag(
+                    "node-monitor-grace-period",
+                    format!("{}s", grace.as_secs().max(1)),
+                )
                 .flag("node-monitor-period", "1s");
         }
         let kubeconfig = files.kubeconfig("system:kube-scheduler", None)?;
@@ -117,7 +126,9 @@ impl Control {
 
     /// Fails if one of its programs has ended.
     pub(super) fn check(&self, during: &str) -> Result<()> {
-        let all = [&self.etcd, &self.api_server].into_iter().chain(&self.controllers);
+        let all = [&self.etcd, &self.api_server]
+            .into_iter()
+            .chain(&self.controllers);
         all.into_iter().try_for_each(|process| process.check(during))
     }
 

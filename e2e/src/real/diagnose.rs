@@ -51,7 +51,14 @@ pub fn report(cluster: &RealCluster, about: &[String]) -> String {
     add("nodes", kubectl.run(&["get", "nodes", "-o", "wide"]));
     add("pods", kubectl.run(&["get", "pods", "-A", "-o", "wide"]));
     add("events", events(&kubectl, ours));
-    match kubectl.run(&["get", "crd", "bpfprograms.bpfleet.io", "--ignore-not-found", "-o", "name"]) {
+    match kubectl.run(&[
+        "get",
+        "crd",
+        "bpfprograms.bpfleet.io",
+        "--ignore-not-found",
+        "-o",
+        "name",
+    ]) {
         Ok(found) if found.is_empty() => (),
         Ok(_) => add("objects", conditions(&kubectl, ours)),
         Err(error) => add("objects", Err(error)),
@@ -87,7 +94,9 @@ pub fn report(cluster: &RealCluster, about: &[String]) -> String {
             add(&format!("{} on {name}", args.join(" ")), node.run(&args));
         }
         add(&format!("mounts of {name}"), node.run(&["cat", "/proc/mounts"]));
-        let pins = node.command("find").and_then(|mut find| output(find.arg("/sys/fs/bpf")));
+        let pins = node
+            .command("find")
+            .and_then(|mut find| output(find.arg("/sys/fs/bpf")));
         add(&format!("pins on {name}"), pins);
     }
     out
@@ -99,7 +108,9 @@ fn pods(cluster: &RealCluster) -> Result<Vec<(String, String)>> {
     let items = list.get("items").and_then(serde_json::Value::as_array);
     let items = items.ok_or_else(|| Error::Other("a list of pods without items".into()))?;
     let text = |item: &serde_json::Value, path: &str| {
-        item.pointer(path).and_then(serde_json::Value::as_str).map(str::to_owned)
+        item.pointer(path)
+            .and_then(serde_json::Value::as_str)
+            .map(str::to_owned)
     };
     Ok(items
         .iter()

@@ -24,13 +24,21 @@ const FORM: &str = "1";
 /// Archives of all images, made now if need be.
 pub fn all(tools: &NodeTools) -> Result<Vec<PathBuf>> {
     // <cache>/tools/<hash>/coredns
-    let cache = tools.coredns.ancestors().nth(3).unwrap_or(Path::new("/tmp")).join("images");
+    let cache = tools
+        .coredns
+        .ancestors()
+        .nth(3)
+        .unwrap_or(Path::new("/tmp"))
+        .join("images");
     make_dir(&cache)?;
     let busybox = installed("busybox", "busybox-static")?;
     Ok(vec![
         kept(&cache, "busybox", &busybox, || {
             let sleep = json!(["/bin/sleep", "2147483647"]);
-            archive(&busybox_layer()?, &[(BUSYBOX, json!(["/bin/sh"])), (PAUSE, sleep)])
+            archive(
+                &busybox_layer()?,
+                &[(BUSYBOX, json!(["/bin/sh"])), (PAUSE, sleep)],
+            )
         })?,
         kept(&cache, "coredns", &tools.coredns, || {
             let mut layer = Tar::new();
@@ -58,7 +66,10 @@ fn busybox_layer() -> Result<Vec<u8>> {
     let mut layer = Tar::new();
     layer.directory("bin/", 0o755)?;
     layer.file("bin/busybox", &program)?;
-    for name in String::from_utf8_lossy(&list.stdout).lines().filter(|name| *name != "busybox") {
+    for name in String::from_utf8_lossy(&list.stdout)
+        .lines()
+        .filter(|name| *name != "busybox")
+    {
         layer.link(&format!("bin/{name}"), "busybox")?;
     }
     layer.directory("tmp/", 0o1777)?;
@@ -69,7 +80,11 @@ fn busybox_layer() -> Result<Vec<u8>> {
 fn kept(cache: &Path, name: &str, program: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<PathBuf> {
     let what = std::fs::metadata(program).during(|| format!("finding {}", program.display()))?;
     let identity = format!("{FORM} {} {} {}", program.display(), what.len(), what.mtime());
-    let key: String = digest(identity.as_bytes()).chars().skip("sha256:".len()).take(16).collect();
+    let key: String = digest(identity.as_bytes())
+        .chars()
+        .skip("sha256:".len())
+        .take(16)
+        .collect();
     let path = cache.join(format!("{name}-{key}.tar"));
     if path.exists() {
         return Ok(path);
@@ -136,7 +151,9 @@ impl Tar {
     fn bytes(&mut self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
         let mut header = Tar::header(tar::EntryType::Regular, mode);
         header.set_size(bytes.len() as u64);
-        self.0.append_data(&mut header, name, bytes).during(|| format!("adding {name} to an image"))
+        self.0
+            .append_data(&mut header, name, bytes)
+            .during(|| format!("adding {name} to an image"))
     }
 
     fn file(&mut self, name: &str, path: &Path) -> Result<()> {
@@ -147,12 +164,16 @@ impl Tar {
 
     fn directory(&mut self, name: &str, mode: u32) -> Result<()> {
         let mut header = Tar::header(tar::EntryType::Directory, mode);
-        self.0.append_data(&mut header, name, [].as_slice()).during(|| format!("adding {name} to an image"))
+        self.0
+            .append_data(&mut header, name, [].as_slice())
+            .during(|| format!("adding {name} to an image"))
     }
 
     fn link(&mut self, name: &str, target: &str) -> Result<()> {
         let mut header = Tar::header(tar::EntryType::Symlink, 0o777);
-        self.0.append_link(&mut header, name, target).during(|| format!("adding {name} to an image"))
+        self.0
+            .append_link(&mut header, name, target)
+            .during(|| format!("adding {name} to an image"))
     }
 
     fn finish(self) -> Result<Vec<u8>> {
@@ -162,7 +183,10 @@ impl Tar {
 
 /// Where the network plugins of containers are.
 pub fn cni_programs() -> Result<PathBuf> {
-    let found = ["/usr/lib/cni", "/opt/cni/bin"].map(PathBuf::from).into_iter().find(|dir| dir.join("ptp").exists());
+    let found = ["/usr/lib/cni", "/opt/cni/bin"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|dir| dir.join("ptp").exists());
     found.ok_or_else(|| Error::Missing {
         path: "/usr/lib/cni/ptp".into(),
         hint: "install it with scripts/setup.sh (Debian package containernetworking-plugins)".into(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{chdir, pivot_root};
@@ -56,9 +57,13 @@ const SETTINGS: [(&str, &str); 6] = [
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
 
-/// Joins control groups and becomes another program.
-pub fn join(groups: &[PathBuf], command: &[String]) -> Result<()> {
+/// Joins control groups and becomes another program; with `outlive`, one that does not end with whoever
+/// started it.
+pub fn join(groups: &[PathBuf], outlive: bool, command: &[String]) -> Result<()> {
     cgroups::join(groups)?;
+    if outlive {
+        set_pdeathsig(None).during(|| "taking back the signal for the parent's death")?;
+    }
     let Some((program, args)) = command.split_first() else {
         return Err(Error::Other("join: no program is given".into()));
     };
@@ -81,7 +86,9 @@ pub fn first(spec: &Path) -> Result<()> {
     write_file(&spec.dir.join(READY), "")?;
     loop {
         // The signal is blocked since the beginning: none that comes between the two is lost.
-        while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
+        while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
+        {
+        }
         children.wait().during(|| "waiting for the end of a child")?;
     }
 }
@@ -96,7 +103,11 @@ fn file_systems(spec: &Spec) -> Result<()> {
     let (upper, work) = (disk.join("upper"), disk.join("work"));
     make_dir(&upper)?;
     make_dir(&work)?;
-    let options = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
+    let options = format!(
+        "lowerdir=/,upperdir={},workdir={}",
+        upper.display(),
+        work.display()
+    );
     attach("overlay", &root, "overlay", MsFlags::empty(), Some(&options))?;
     let within = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
     etc(spec, &root)?;
@@ -125,8 +136,14 @@ fn file_systems(spec: &Spec) -> Result<()> {
             .during(|| "making the node's root read-only")?;
     }
     // As systemd has it: what a pod mounts in a directory of the node can reach the node.
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>)
-        .during(|| "making the node's mounts shared")
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_SHARED,
+        None::<&str>,
+    )
+    .during(|| "making the node's mounts shared")
 }
 
 /// What makes this a machine of its own, and nothing of the host's name service.
@@ -154,7 +171,13 @@ fn devices(root: &Path) -> Result<()> {
     let dev = root.join("dev");
     bind(Path::new("/dev"), &dev, MsFlags::empty())?;
     let options = "newinstance,ptmxmode=0666,mode=0620";
-    attach("devpts", &dev.join("pts"), "devpts", MsFlags::MS_NOEXEC, Some(options))?;
+    attach(
+        "devpts",
+        &dev.join("pts"),
+        "devpts",
+        MsFlags::MS_NOEXEC,
+        Some(options),
+    )?;
     attach("tmpfs", &dev.join("shm"), "tmpfs", quiet(), Some("mode=1777"))
 }
 
@@ -171,7 +194,13 @@ fn kernel(options: &NodeOptions, root: &Path) -> Result<()> {
     }
     if !options.btf {
         let read_only = MsFlags::MS_RDONLY;
-        attach("tmpfs", &sys.join("kernel/btf"), "tmpfs", read_only, Some("size=4k"))?;
+        attach(
+            "tmpfs",
+            &sys.join("kernel/btf"),
+            "tmpfs",
+            read_only,
+            Some("size=4k"),
+        )?;
     }
     if options.bpffs {
         attach("bpf", &sys.join("fs/bpf"), "bpf", quiet(), Some("mode=0700"))?;
@@ -205,8 +234,16 @@ fn control_groups(dir: &Path) -> Result<()> {
         let controllers: Vec<&str> = options
             .split(',')
             .filter(|option| !["rw", "ro", "relatime", "nosuid", "nodev", "noexec"].contains(option))
-            .filter(|option| !["xattr", "clone_children"].contains(option) && !option.contains("release_agent"))
-            .flat_map(|option| if option.starts_with("name=") { vec!["none", option] } else { vec![option] })
+            .filter(|option| {
+                !["xattr", "clone_children"].contains(option) && !option.contains("release_agent")
+            })
+            .flat_map(|option| {
+                if option.starts_with("name=") {
+                    vec!["none", option]
+                } else {
+                    vec![option]
+                }
+            })
             .collect();
         let options = (kind == "cgroup").then(|| controllers.join(","));
         let target = dir.join(name);

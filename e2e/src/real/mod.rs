@@ -104,7 +104,8 @@ impl RealCluster {
             let control = Control::start(&shared.files, &shared.network, options);
             for machine in machines {
                 let started = machine.join();
-                started.unwrap_or_else(|_| Err(Error::Other("a thread that starts a node panicked".into())))?;
+                started
+                    .unwrap_or_else(|_| Err(Error::Other("a thread that starts a node panicked".into())))?;
             }
             control
         })?;
@@ -121,7 +122,10 @@ impl RealCluster {
             .and_then(|()| cluster.wait_ready(READY));
         match ready {
             Ok(()) => Ok(cluster),
-            Err(error) => Err(Error::Other(format!("{error}\n{}", diagnose::report(&cluster, &[])))),
+            Err(error) => Err(Error::Other(format!(
+                "{error}\n{}",
+                diagnose::report(&cluster, &[])
+            ))),
         }
     }
 
@@ -132,8 +136,13 @@ impl RealCluster {
         let deployments: Api<Deployment> = Api::namespaced(client.client(), "kube-system");
         for node in self.nodes.iter().filter(|node| node.pid().is_ok()) {
             self.until(&format!("node {} to be Ready", node.name()), timeout, || {
-                let found = client.block_on(nodes.get(node.name())).map_err(|error| error.to_string())?;
-                let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
+                let found = client
+                    .block_on(nodes.get(node.name()))
+                    .map_err(|error| error.to_string())?;
+                let conditions = found
+                    .status
+                    .and_then(|status| status.conditions)
+                    .unwrap_or_default();
                 match conditions.iter().find(|condition| condition.type_ == "Ready") {
                     Some(ready) if ready.status == "True" => Ok(()),
                     Some(ready) => Err(ready.message.clone().unwrap_or_default()),
@@ -142,7 +151,9 @@ impl RealCluster {
             })?;
         }
         self.until("CoreDNS to be available", timeout, || {
-            let found = client.block_on(deployments.get("coredns")).map_err(|error| error.to_string())?;
+            let found = client
+                .block_on(deployments.get("coredns"))
+                .map_err(|error| error.to_string())?;
             match found.status.and_then(|status| status.available_replicas) {
                 Some(1..) => Ok(()),
                 _ => Err("none of its pods is available".into()),
@@ -151,9 +162,11 @@ impl RealCluster {
     }
 
     fn until(&self, what: &str, timeout: Duration, look: impl Fn() -> Result<(), String>) -> Result<()> {
-        wait::until(what, timeout, || match self.check(&format!("waiting for {what}")) {
-            Err(ended) => Ok(Err(ended)),
-            Ok(()) => look().map(Ok),
+        wait::until(what, timeout, || {
+            match self.check(&format!("waiting for {what}")) {
+                Err(ended) => Ok(Err(ended)),
+                Ok(()) => look().map(Ok),
+            }
         })?
     }
 
@@ -254,8 +267,16 @@ fn command(prefix: &[String], program: &str) -> Command {
 
 /// Where programs are looked for in namespaces: also where administrators' are.
 fn path() -> std::ffi::OsString {
-    let mut dirs: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-    for dir in ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"] {
+    let mut dirs: Vec<PathBuf> =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    for dir in [
+        "/usr/local/sbin",
+        "/usr/sbin",
+        "/sbin",
+        "/usr/local/bin",
+        "/usr/bin",
+        "/bin",
+    ] {
         if !dirs.iter().any(|known| known == Path::new(dir)) {
             dirs.push(dir.into());
         }
@@ -266,7 +287,10 @@ fn path() -> std::ffi::OsString {
 /// Runs a command to its end and returns its standard output.
 fn output(command: &mut Command) -> Result<String> {
     let words = [command.get_program()].into_iter().chain(command.get_args());
-    let shown = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let shown = words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
     let output = command.output().during(|| format!("running `{shown}`"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

@@ -80,7 +80,10 @@ impl Network {
     /// A long-running program of the host in this network.
     pub fn launch(&self, launch: &Launch) -> Launch {
         // Traffic of the cluster never goes through a proxy that the host may have.
-        launch.within(&self.prefix()).env("NO_PROXY", "*").env("no_proxy", "*")
+        launch
+            .within(&self.prefix())
+            .env("NO_PROXY", "*")
+            .env("no_proxy", "*")
     }
 
     /// Runs lines of `ip -batch` in this network.
@@ -166,7 +169,9 @@ type Prepared = (tokio::runtime::Runtime, tokio::net::TcpListener);
 
 fn prepare(namespace: &File, listener: std::net::TcpListener) -> std::io::Result<Prepared> {
     setns(namespace, CloneFlags::CLONE_NEWNET)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let guard = runtime.enter();
     let listener = tokio::net::TcpListener::from_std(listener)?;
     drop(guard);
@@ -222,7 +227,10 @@ fn ip(prefix: &[String], lines: &str) -> Result<()> {
         .spawn()
         .during(|| "starting `ip` (Debian package iproute2)")?;
     // An `ip` that gives up early says why on its own; the broken pipe tells nothing.
-    let _ = child.stdin.take().map(|mut pipe| pipe.write_all(lines.as_bytes()));
+    let _ = child
+        .stdin
+        .take()
+        .map(|mut pipe| pipe.write_all(lines.as_bytes()));
     let output = child.wait_with_output().during(|| "running `ip`")?;
     if output.status.success() {
         return Ok(());

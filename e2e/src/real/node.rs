@@ -48,11 +48,12 @@ pub struct RealNode {
 
 /// What a living node consists of.
 struct Running {
-    // Ended in this order, if they have not ended with the namespaces.
-    kubelet: Option<Process>,
-    proxy: Option<Process>,
-    containerd: Option<Process>,
+    // First, because everything ends with it, and whoever waits outside for a program inside must outlive
+    // that program: an orphan would go to the host's first process, which may be slow to reap it.
     machine: Machine,
+    containerd: Option<Process>,
+    proxy: Option<Process>,
+    kubelet: Option<Process>,
 }
 
 /// The namespaces of a node, which end with their first process, and everything in them with it.
@@ -74,7 +75,9 @@ impl Drop for Machine {
             Some(_) => Ok(()),
         };
         let removed = ended.and_then(|()| {
-            wait::until("the control groups of a node to be empty", END, || self.group.remove())
+            wait::until("the control groups of a node to be empty", END, || {
+                self.group.remove()
+            })
         });
         if let Err(error) = removed {
             eprintln!("something of {} is left: {error}", self.outer.name());
@@ -120,7 +123,11 @@ impl RealNode {
 
     /// A program that will run on the node, to which arguments can be added.
     pub fn command(&self, program: &str) -> Result<Command> {
-        Ok(command(&self.prefix()?, program))
+        let running = self.lock();
+        let machine = &running.as_ref().ok_or_else(|| self.dead())?.machine;
+        let mut prefix = joined(&binaries::find("bpfleet-e2e")?, &machine.daemons, false);
+        prefix.extend(enter(machine.pid));
+        Ok(command(&prefix, program))
     }
 
     /// Runs a program on the node and returns its standard output.
@@ -129,7 +136,7 @@ impl RealNode {
         output(self.command(program)?.args(args))
     }
 
-    /// What `nsenter` needs before a program that shall run on the node.
+    /// What a person puts before a program that shall run on the node, outside of its control groups.
     pub fn prefix(&self) -> Result<Vec<String>> {
         Ok(enter(self.pid()?))
     }
@@ -138,7 +145,12 @@ impl RealNode {
     pub fn import_image(&self, archive: &Path) -> Result<()> {
         let file = File::open(archive).during(|| format!("opening the image {}", archive.display()))?;
         let mut import = self.command("ctr")?;
-        output(import.args(["--namespace", "k8s.io", "images", "import", "-"]).stdin(file)).map(drop)
+        output(
+            import
+                .args(["--namespace", "k8s.io", "images", "import", "-"])
+                .stdin(file),
+        )
+        .map(drop)
     }
 
     /// Ends it as a power failure would: nothing on it runs any more, and nothing of it is kept.
@@ -159,7 +171,14 @@ impl RealNode {
     /// Ends the kubelet; its pods go on.
     pub fn stop_kubelet(&self) -> Result<()> {
         let kubelet = self.lock().as_mut().ok_or_else(|| self.dead())?.kubelet.take();
-        kubelet.map_or(Ok(()), |kubelet| kubelet.kill().map(drop))
+        let Some(kubelet) = kubelet else { return Ok(()) };
+        // The process outside only waits for the one inside.
+        let file = format!("/proc/{0}/task/{0}/children", kubelet.pid());
+        let children = std::fs::read_to_string(&file).during(|| format!("reading {file}"))?;
+        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).during(|| format!("killing {}", kubelet.name()))?;
+        }
+        kubelet.wait(END).map(drop)
     }
 
     /// Starts the kubelet and, at first, kube-proxy.
@@ -168,7 +187,8 @@ impl RealNode {
         let mut running = self.lock();
         let running = running.as_mut().ok_or_else(|| self.dead())?;
         if running.proxy.is_none() {
-            let proxy = Launch::new(self.daemon_name("kube-proxy"), &tools.proxy).flag("config", self.dir.join("kube-proxy.json"));
+            let proxy = Launch::new(self.daemon_name("kube-proxy"), &tools.proxy)
+                .flag("config", self.dir.join("kube-proxy.json"));
             running.proxy = Some(self.daemon(&running.machine, &proxy)?);
         }
         let kubelet = Launch::new(self.daemon_name("kubelet"), &tools.kubelet)
@@ -183,7 +203,9 @@ impl RealNode {
     /// Fails, with its log's end, if a program that belongs to the node has ended by itself.
     pub fn check(&self, during: &str) -> Result<()> {
         let running = self.lock();
-        let Some(running) = running.as_ref() else { return Ok(()) };
+        let Some(running) = running.as_ref() else {
+            return Ok(());
+        };
         let daemons = [&running.containerd, &running.kubelet, &running.proxy];
         let all = daemons.into_iter().flatten().chain([&running.machine.outer]);
         all.into_iter().try_for_each(|process| process.check(during))
@@ -192,26 +214,38 @@ impl RealNode {
     /// Makes the namespaces and starts containerd with images in it: all that needs no control plane.
     pub(super) fn start_machine(&self, archives: &[PathBuf]) -> Result<()> {
         let machine = self.machine()?;
-        self.shared.network.connect(self.index, self.shared.count, machine.pid)?;
-        let launch = Launch::new(self.daemon_name("containerd"), installed("containerd", "containerd")?)
-            .arg("--config")
-            .arg(self.dir.join("containerd.toml"));
-        let containerd = self.daemon(&machine, &launch)?;
+        self.shared
+            .network
+            .connect(self.index, self.shared.count, machine.pid)?;
+        let launch = Launch::new(
+            self.daemon_name("containerd"),
+            installed("containerd", "containerd")?,
+        )
+        .arg("--config")
+        .arg(self.dir.join("containerd.toml"));
         let socket = format!("/proc/{}/root/run/containerd/containerd.sock", machine.pid);
-        wait::until(format!("containerd of {}", self.name()), SOON, || {
-            match containerd.check("its socket was awaited") {
+        let mut running = Running {
+            machine,
+            containerd: None,
+            proxy: None,
+            kubelet: None,
+        };
+        let containerd = running.containerd.insert(self.daemon(&running.machine, &launch)?);
+        wait::until(
+            format!("containerd of {}", self.name()),
+            SOON,
+            || match containerd.check("its socket was awaited") {
                 Err(ended) => Ok(Err(ended)),
                 Ok(()) => UnixStream::connect(&socket).map(|_| Ok(())),
-            }
-        })??;
-        *self.lock() = Some(Running {
-            kubelet: None,
-            proxy: None,
-            containerd: Some(containerd),
-            machine,
-        });
+            },
+        )??;
+        *self.lock() = Some(running);
         // Only the first node runs CoreDNS.
-        let wanted = if self.index == 0 { archives } else { archives.get(..1).unwrap_or_default() };
+        let wanted = if self.index == 0 {
+            archives
+        } else {
+            archives.get(..1).unwrap_or_default()
+        };
         wanted.iter().try_for_each(|archive| self.import_image(archive))
     }
 
@@ -222,19 +256,30 @@ impl RealNode {
         }
         let itself = binaries::find("bpfleet-e2e")?;
         let unshare = Launch::new(self.name(), "unshare")
-            .args(["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--propagation", "private"])
+            .args([
+                "--mount",
+                "--net",
+                "--pid",
+                "--uts",
+                "--ipc",
+                "--cgroup",
+                "--propagation",
+                "private",
+            ])
             .args(["--fork", "--kill-child=KILL", "--"])
             .arg(&itself)
             .args(["inner", "first"])
             .arg(self.dir.join("spec.json"));
-        let outer = unshare.within(&joined(&itself, &group)).start(&self.shared.files.logs)?;
+        let outer = unshare
+            .within(&joined(&itself, &group, false))
+            .start(&self.shared.files.logs)?;
         let ready = self.dir.join(READY);
-        wait::until(format!("the namespaces of {}", self.name()), SOON, || {
-            match outer.check("its namespaces were awaited") {
-                Err(ended) => Ok(Err(ended)),
-                Ok(()) if ready.exists() => Ok(Ok(())),
-                Ok(()) => Err("they are not ready"),
-            }
+        wait::until(format!("the namespaces of {}", self.name()), SOON, || match outer
+            .check("its namespaces were awaited")
+        {
+            Err(ended) => Ok(Err(ended)),
+            Ok(()) if ready.exists() => Ok(Ok(())),
+            Ok(()) => Err("they are not ready"),
         })??;
         let file = self.dir.join(PID);
         let pid = std::fs::read_to_string(&file).during(|| format!("reading {}", file.display()))?;
@@ -242,15 +287,18 @@ impl RealNode {
             .parse()
             .map_err(|error| Error::Other(format!("{}: {error}: {pid}", file.display())))?;
         let daemons = group.settle()?;
-        Ok(Machine { outer, pid, group, daemons })
+        Ok(Machine {
+            outer,
+            pid,
+            group,
+            daemons,
+        })
     }
 
     /// Starts a program of the host on the node.
     fn daemon(&self, machine: &Machine, launch: &Launch) -> Result<Process> {
-        let mut prefix = joined(&binaries::find("bpfleet-e2e")?, &machine.daemons);
+        let mut prefix = joined(&binaries::find("bpfleet-e2e")?, &machine.daemons, true);
         prefix.extend(enter(machine.pid));
-        // nsenter has to stay outside; what it started shall end with it.
-        prefix.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(String::from));
         let launch = launch
             .within(&prefix)
             .env("PATH", super::path())
@@ -268,7 +316,10 @@ impl RealNode {
             &format!("kubelet-{}", self.name()),
             &[self.name(), &self.address().to_string()],
         )?;
-        json("kubelet.json", &config::kubelet(&files.authority.pair().cert, &server, self.shared.fast))?;
+        json(
+            "kubelet.json",
+            &config::kubelet(&files.authority.pair().cert, &server, self.shared.fast),
+        )?;
         files.kubeconfig(&format!("system:node:{}", self.name()), Some("system:nodes"))?;
         let proxy = files.authority.dir().join("system-kube-proxy.kubeconfig");
         json("kube-proxy.json", &config::proxy(self.name(), &proxy))?;
@@ -303,7 +354,11 @@ impl RealNode {
 
     fn kubeconfig(&self, user: &str) -> PathBuf {
         let name = format!("{user}{}", self.name()).replace(':', "-");
-        self.shared.files.authority.dir().join(format!("{name}.kubeconfig"))
+        self.shared
+            .files
+            .authority
+            .dir()
+            .join(format!("{name}.kubeconfig"))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
@@ -316,8 +371,9 @@ impl RealNode {
 }
 
 /// What puts a program into control groups.
-fn joined(itself: &Path, group: &Group) -> Vec<String> {
+fn joined(itself: &Path, group: &Group, outlive: bool) -> Vec<String> {
     let mut prefix = vec![itself.display().to_string(), "inner".into(), "join".into()];
+    prefix.extend(outlive.then(|| "--outlive".into()));
     prefix.extend(group.dirs().map(|dir| format!("--group={}", dir.display())));
     prefix.push("--".into());
     prefix
@@ -325,7 +381,9 @@ fn joined(itself: &Path, group: &Group) -> Vec<String> {
 
 fn enter(pid: i32) -> Vec<String> {
     let target = format!("--target={pid}");
-    ["nsenter", &target, "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--"]
-        .map(String::from)
-        .to_vec()
+    [
+        "nsenter", &target, "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--",
+    ]
+    .map(String::from)
+    .to_vec()
 }

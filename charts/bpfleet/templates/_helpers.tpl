@@ -81,7 +81,7 @@ capabilities:
 {{- if eq .Values.agent.privileges "SysAdmin" -}}
 {{- $capabilities = concat $capabilities (list "SYS_ADMIN" "SYS_RESOURCE") -}}
 {{- end -}}
-{{- concat $capabilities .Values.agent.extraCapabilities | uniq | toYaml -}}
+{{- concat $capabilities (.Values.agent.extraCapabilities | default list) | uniq | toYaml -}}
 {{- end }}
 
 {{/* A size such as 1280Mi in bytes; values.schema.json has checked its form. */}}

@@ -49,7 +49,7 @@ What values.schema.json cannot say: values that contradict each other or the clu
 
 {{- range $component := list "operator" "agent" -}}
 {{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/component" "app.kubernetes.io/instance" -}}
-{{- if hasKey (index $values $component "podLabels") $label -}}
+{{- if hasKey (index $values $component "podLabels" | default dict) $label -}}
 {{- $wrong = append $wrong (printf "%s.podLabels has %s, by which bpfleet finds its pods: remove it there" $component $label) -}}
 {{- end -}}
 {{- end -}}

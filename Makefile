@@ -27,8 +27,9 @@ lint: ## check format and clippy, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-generate: ## rewrite generated files: CRDs, rendered manifests (tests compare them)
+generate: ## rewrite generated files: CRDs, the chart's values reference, rendered manifests (tests compare them)
 	cargo run --quiet -p bpfleet-crds --bin crdgen -- charts/bpfleet/templates/crds
+	cargo run --quiet -p bpfleet-crds --bin chartdoc -- charts/bpfleet
 	scripts/render.sh
 
 images: ## container images of operator and agent, into target/images (more: scripts/images.sh --help)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # render.sh: rewrites the generated manifests that the tests and the demo apply without Helm,
-# e2e/manifests/rbac.yaml (the chart's RBAC, by helm) and crds.yaml (by crdgen).
+# e2e/manifests/rbac.yaml (the chart's RBAC and admission policy, by helm) and crds.yaml (by crdgen).
 # render.sh --rbac: prints the former instead. HELM names the helm command; otherwise the pinned one is built.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -10,7 +10,7 @@ rbac() {
   local helm=${HELM:-}
   [ -n "$helm" ] || helm=$(scripts/tools.sh helm)
   "$helm" template bpfleet charts/bpfleet --namespace bpfleet-system --kube-version 1.33.0 \
-    -s templates/rbac/operator.yaml -s templates/rbac/agent.yaml
+    -s templates/rbac/operator.yaml -s templates/rbac/agent.yaml -s templates/admission-policy.yaml
 }
 
 # Through a file beside it: a failure leaves the old one as it was.

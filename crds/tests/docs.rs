@@ -31,6 +31,7 @@ fn documents() -> Vec<(PathBuf, String)> {
         ".",
         "docs",
         "docs/decisions",
+        "charts/bpfleet",
         "examples/execcount",
         "examples/runqlat",
         "examples/tcx-bytes",

@@ -80,7 +80,10 @@ fn readme(chart: &Path) -> Result<String, Error> {
     let (_, tail) = rest.split_once(END).ok_or(Error::NoMarkers)?;
     let values = read(&chart.join("values.yaml"))?;
     let schema = serde_json::from_str(&read(&chart.join("values.schema.json"))?)?;
-    Ok(format!("{head}{BEGIN}\n{}\n{END}{tail}", table(&values, &schema)?))
+    Ok(format!(
+        "{head}{BEGIN}\n{}\n{END}{tail}",
+        table(&values, &schema)?
+    ))
 }
 
 fn table(text: &str, schema: &Value) -> Result<String, Error> {

@@ -79,7 +79,8 @@ capabilities:
 {{- define "bpfleet.agent.capabilities" -}}
 {{- $capabilities := list "BPF" "PERFMON" "NET_ADMIN" "DAC_OVERRIDE" -}}
 {{- if eq .Values.agent.privileges "SysAdmin" -}}
-{{- $capabilities = concat $capabilities (list "SYS_ADMIN" "SYS_RESOURCE") -}}
+{{- /* SYS_ADMIN includes BPF and PERFMON, which some runtimes refuse to add on kernels that do not know them. */ -}}
+{{- $capabilities = list "SYS_ADMIN" "SYS_RESOURCE" "NET_ADMIN" "DAC_OVERRIDE" -}}
 {{- end -}}
 {{- concat $capabilities (.Values.agent.extraCapabilities | default list) | uniq | toYaml -}}
 {{- end }}

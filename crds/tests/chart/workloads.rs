@@ -104,7 +104,7 @@ fn an_agent_has_the_capabilities_that_its_kernel_wants_and_no_others() {
     assert_eq!(capabilities("{}"), base);
     assert_eq!(
         capabilities("agent: {privileges: SysAdmin}"),
-        [&base[..], &["SYS_ADMIN", "SYS_RESOURCE"]].concat()
+        ["SYS_ADMIN", "SYS_RESOURCE", "NET_ADMIN", "DAC_OVERRIDE"]
     );
     assert_eq!(
         capabilities("agent: {extraCapabilities: [SYSLOG, BPF]}"),
@@ -401,6 +401,26 @@ fn replicas_of_the_operator_rather_run_on_different_nodes() {
         &term["labelSelector"]["matchLabels"],
         rendered.operator()
     ));
+}
+
+#[test]
+fn replicas_are_spread_as_asked_by_the_labels_of_the_operator_unless_others_are_given() {
+    let constraint = "maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway";
+    let rendered = render(&format!(
+        "operator: {{topologySpreadConstraints: [{{{constraint}}}, {{{constraint}, labelSelector: {{matchExpressions: []}}}}]}}"
+    ));
+    let constraints = rendered.operator()["spec"]["topologySpreadConstraints"]
+        .as_array()
+        .unwrap();
+    assert_eq!(
+        (constraints.len(), &constraints[0]["topologyKey"]),
+        (2, &json!("zone"))
+    );
+    assert!(matches(
+        &constraints[0]["labelSelector"]["matchLabels"],
+        rendered.operator()
+    ));
+    assert_eq!(constraints[1]["labelSelector"], json!({"matchExpressions": []}));
 }
 
 #[test]

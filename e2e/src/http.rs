@@ -6,6 +6,14 @@ use crate::error::{During, Error, Result};
 use crate::process::Process;
 use crate::wait;
 
+/// A client, whichever features of reqwest a build has: with TLS it needs a provider of cryptography, even
+/// for plain HTTP.
+pub fn client() -> reqwest::Client {
+    // Whoever was first decides.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// GET of a plain HTTP URL: its status code.
 pub fn status(url: &str) -> Result<u16> {
     get(url).map(|(code, _)| code)
@@ -18,11 +26,7 @@ pub fn get(url: &str) -> Result<(u16, String)> {
         .build()
         .during(|| "starting a runtime for an HTTP request")?;
     runtime.block_on(async {
-        let answer = reqwest::Client::new()
-            .get(url)
-            .timeout(Duration::from_secs(10))
-            .send()
-            .await;
+        let answer = client().get(url).timeout(Duration::from_secs(10)).send().await;
         let answer = answer.during(|| format!("GET {url}"))?;
         let code = answer.status().as_u16();
         Ok((code, answer.text().await.during(|| format!("GET {url}"))?))

@@ -91,7 +91,7 @@ impl Registry {
             _forward: forward,
             scratch,
             runtime,
-            http: reqwest::Client::new(),
+            http: http::client(),
         };
         registry.wait_ready()?;
         Ok(registry)

@@ -14,6 +14,10 @@ use crate::process::Launch;
 /// Where the control plane is in the cluster's network, and with it the registry.
 pub const CONTROL: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 
+/// Hardware address of the bridge. By itself it takes one of its ports', and with a node that ends another
+/// one: then all others would talk to nobody for seconds.
+const BRIDGE: &str = "02:00:00:63:00:02";
+
 /// Address of a node, by its place among the nodes.
 pub fn node_address(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 99, 0, 11 + low(index))
@@ -48,7 +52,7 @@ impl Network {
             .unwrap_or_else(|_| Err(Error::Other("the thread that makes the network panicked".into())))?;
         let network = Network { namespace };
         network.ip(&format!(
-            "link set lo up\nlink add br0 type bridge\naddress add {CONTROL}/24 dev br0\nlink set br0 up\n"
+            "link set lo up\nlink add br0 address {BRIDGE} type bridge\naddress add {CONTROL}/24 dev br0\nlink set br0 up\n"
         ))?;
         Ok(network)
     }
@@ -94,8 +98,10 @@ impl Network {
     /// Connects a node, whose first process is `pid`, and sets up its side as well.
     pub fn connect(&self, index: usize, nodes: usize, pid: i32) -> Result<()> {
         let (address, number) = (node_address(index), index + 1);
+        // The same hardware address each time, for neighbours that remember the one before.
+        let hardware = format!("02:00:00:63:01:{:02x}", low(index));
         self.ip(&format!(
-            "link add node{number} type veth peer name eth0 netns {pid}\nlink set node{number} master br0\n\
+            "link add node{number} type veth peer name eth0 address {hardware} netns {pid}\nlink set node{number} master br0\n\
              link set node{number} up\nroute replace {} via {address}\n",
             pod_range(index)
         ))?;

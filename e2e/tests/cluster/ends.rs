@@ -122,7 +122,20 @@ fn a_killed_node_turns_not_ready_and_can_come_back_and_nothing_is_left_of_a_drop
         .unwrap();
     victim.boot().unwrap();
     cluster.wait_ready(SOON).unwrap();
-    assert_eq!(victim.run(&["ls", "/sys/fs/bpf"]).unwrap(), "");
+    assert!(!victim.run(&["ls", "/sys/fs/bpf"]).unwrap().contains("pinned"));
+    let events = kubectl
+        .run(&[
+            "get",
+            "events",
+            "--field-selector=reason=NodeNotReady",
+            "-o",
+            "name",
+        ])
+        .unwrap();
+    assert!(
+        !events.contains("steady"),
+        "a node suffers from another's death: {events}"
+    );
 
     let groups = control_groups(std::process::id());
     let groups: Vec<PathBuf> = groups

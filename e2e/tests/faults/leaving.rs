@@ -1,0 +1,73 @@
+//! Leaving with one node dead and the operator gone: nobody is kept, the node is named and cleaned later.
+
+use std::time::Duration;
+
+use bpfleet_e2e::{
+    real::{NodeOptions, RealCluster, RealOptions, diagnose},
+    target, wait,
+};
+
+use crate::support::*;
+
+#[test]
+fn a_dead_node_and_an_operator_that_is_gone_hold_up_nobody() {
+    let options = RealOptions {
+        node_grace: Some(Duration::from_secs(10)),
+        ..RealOptions::with_nodes(["node1", "node2", "doomed"].map(NodeOptions::named))
+    };
+    let cluster = &RealCluster::start(&options).unwrap();
+    let _report = diagnose::on_failure(cluster).about(&["bpf"]);
+    let kubectl = cluster.kubectl();
+    push_images(cluster, &[VERSION]);
+    install(cluster, &chart(), &[]).unwrap();
+    let binary = target::build(cluster.scratch().path());
+    let hits = hits_program(cluster, "hits", &binary);
+    kubectl.apply(&hits.to_string()).unwrap();
+    wait_ready(cluster, "hits");
+    let alive: Vec<_> = ["node1", "node2"].map(|name| cluster.node(name).unwrap()).into();
+    let pins: Vec<_> = alive.iter().map(|node| pinned(node)).collect();
+
+    // Its kubelet falls silent, its agent and its kernel go on: as when a network is cut.
+    let doomed = cluster.node("doomed").unwrap();
+    let there = pinned(doomed);
+    doomed.stop_kubelet().unwrap();
+    wait_condition(cluster, "node/doomed", "Ready", "Unknown");
+    // It is no reason not to be Ready.
+    wait_ready(cluster, "hits");
+    kubectl
+        .run(&["-n", NAMESPACE, "delete", "deployment/bpfleet-operator", "--wait"])
+        .unwrap();
+    // Not its own mind: agents of a silent node may still reach the API. This one is cut off as well.
+    let agents = doomed.run(&["pkill", "-KILL", "-f", "^/bpfleet-agent serve"]);
+    agents.unwrap();
+
+    let said = helm(cluster, "uninstall", &["--wait", "--timeout", "240s", "--debug"]).unwrap();
+    println!("{said}");
+    for (node, pins) in alive.iter().zip(&pins) {
+        wait_gone(pins);
+        wait::until(format!("{} to be clean", node.name()), SOON, || {
+            match leftovers(node) {
+                left if left.is_empty() => Ok(()),
+                left => Err(format!("{left:?}")),
+            }
+        })
+        .unwrap();
+    }
+    kubectl
+        .run(&[
+            "delete",
+            "crd",
+            "--timeout=60s",
+            "bpfprograms.bpfleet.io",
+            "bpfrevisions.bpfleet.io",
+            "bpfnodes.bpfleet.io",
+        ])
+        .unwrap();
+
+    // What is left of it is cleaned on the node itself, with nobody to ask.
+    assert_eq!(pinned(doomed), there, "nobody was there to remove it");
+    let agent = bpfleet_e2e::binaries::find("bpfleet-agent").unwrap();
+    let said = doomed.run(&[agent.to_str().unwrap(), "cleanup"]).unwrap();
+    assert!(said.contains("removed program hits"), "{said}");
+    wait_gone(&there);
+}

@@ -28,6 +28,15 @@ need bpftool bpftool
 need util-linux setpriv
 need docker-registry docker-registry
 need skopeo skopeo
+# For nodes that run pods: the runtime and the network of their containers, kube-proxy's tools, test images.
+need containerd containerd
+need runc runc
+if [ ! -e /opt/cni/bin/ptp ]; then need containernetworking-plugins /usr/lib/cni/ptp; fi
+need iptables iptables
+need nftables nft
+need conntrack conntrack
+# It becomes an image on its own, and so must need no libraries.
+if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then missing+=(busybox-static); fi
 # Any Go will do here: an old one fetches the new one below.
 go=$(find_go) || need golang-go go
 
@@ -41,10 +50,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || die "this is not a Debian machine; install the like of: ${missing[*]}"
   "${as_root[@]}" apt-get update -q >&2
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
-  # The package starts a registry for the whole machine, which nobody asked for; tests start their own.
-  if [[ " ${missing[*]} " == *" docker-registry "* ]] && [ -d /run/systemd/system ]; then
-    "${as_root[@]}" systemctl disable --now docker-registry.service >&2 || say "docker-registry.service could not be disabled"
-  fi
+  # Some packages start a service for the whole machine, which nobody asked for; tests start their own.
+  for service in docker-registry containerd; do
+    if [[ " ${missing[*]} " == *" $service "* ]] && [ -d /run/systemd/system ]; then
+      "${as_root[@]}" systemctl disable --now "$service.service" >&2 || say "$service.service could not be disabled"
+    fi
+  done
 fi
 
 # Debian's Go may be too old to build Kubernetes, and before 1.21 to fetch a newer one by itself. Newer

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::error::{During, Result, write_file};
 use crate::process::{Launch, Process};
-use crate::real::network::{Forward, Network};
+use crate::real::forward::Forward;
+use crate::real::network::Network;
 use crate::scratch::Scratch;
 use crate::{http, ports, tools};
 
@@ -49,7 +50,7 @@ impl Registry {
     fn start_with(auth: bool, within: Option<(&Network, SocketAddr)>) -> Result<Registry> {
         let scratch = Scratch::new("registry")?;
         let forward = within
-            .map(|(network, address)| network.forward(address))
+            .map(|(network, address)| Forward::start(network, address))
             .transpose()?;
         let port = match &forward {
             Some(forward) => forward.outside().port(),

@@ -1,10 +1,10 @@
 //! The control plane of a real cluster: host programs in the cluster's network.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use super::network::{CONTROL, Forward, Network};
+use super::forward::Forward;
+use super::network::{CONTROL, Network};
 use super::{REGISTRY_PORT, RealOptions, config};
 use crate::api_client::{ApiClient, Credentials, write_kubeconfig};
 use crate::certs::Authority;
@@ -80,7 +80,7 @@ impl Control {
         let api_server = start(&api_server)?;
         let registry = Registry::start_within(network, SocketAddr::from((CONTROL, REGISTRY_PORT)))?;
 
-        let forward = network.forward(inside)?;
+        let forward = Forward::start(network, inside)?;
         let admin = files.dir.join("admin.kubeconfig");
         let pair = authority.client("bpfleet-e2e-admin", Some("system:masters"))?;
         let (ca, url) = (authority.pair().cert, format!("https://{}", forward.outside()));
@@ -139,12 +139,4 @@ impl Control {
     pub(super) fn deploy_dns(&self, node: &str) -> Result<()> {
         self.kubectl().apply(&config::coredns(node)).map(drop)
     }
-}
-
-/// Time for a program to end by itself, for those that are asked to.
-pub(super) const END: Duration = Duration::from_secs(20);
-
-/// The directory a file lies in.
-pub(super) fn parent(path: &Path) -> PathBuf {
-    path.parent().unwrap_or(Path::new("/")).to_owned()
 }

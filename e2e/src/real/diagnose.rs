@@ -1,6 +1,7 @@
 //! What a person would ask for after a failure in a real cluster.
 
-use super::{RealCluster, output};
+use super::RealCluster;
+use super::run::output;
 use crate::diagnose::{conditions, events, logs, section};
 use crate::error::{Error, Result};
 use crate::process::tail;

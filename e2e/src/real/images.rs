@@ -24,12 +24,13 @@ const FORM: &str = "1";
 /// Archives of all images, made now if need be.
 pub fn all(tools: &NodeTools) -> Result<Vec<PathBuf>> {
     // <cache>/tools/<hash>/coredns
-    let cache = tools
-        .coredns
-        .ancestors()
-        .nth(3)
-        .unwrap_or(Path::new("/tmp"))
-        .join("images");
+    let Some(cache) = tools.coredns.ancestors().nth(3) else {
+        return Err(Error::Other(format!(
+            "{} lies in no cache",
+            tools.coredns.display()
+        )));
+    };
+    let cache = cache.join("images");
     make_dir(&cache)?;
     let busybox = installed("busybox", "busybox-static")?;
     Ok(vec![
@@ -191,4 +192,34 @@ pub fn cni_programs() -> Result<PathBuf> {
         path: "/usr/lib/cni/ptp".into(),
         hint: "install it with scripts/setup.sh (Debian package containernetworking-plugins)".into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_depends_on_its_content_alone() {
+        let made = || {
+            let layer = busybox_layer().unwrap();
+            archive(
+                &layer,
+                &[(BUSYBOX, json!(["/bin/sh"])), (PAUSE, json!(["/bin/sleep", "1"]))],
+            )
+            .unwrap()
+        };
+        let first = made();
+        assert_eq!(digest(&first), digest(&made()));
+        let mut archive = tar::Archive::new(first.as_slice());
+        let names: Vec<String> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(
+            names.len(),
+            4,
+            "a layer that both share, two configurations, a list: {names:?}"
+        );
+    }
 }

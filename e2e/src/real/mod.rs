@@ -12,13 +12,17 @@ pub mod cgroups;
 mod config;
 mod control;
 pub mod diagnose;
+pub mod forward;
 pub mod images;
 pub mod inner;
+mod machine;
 pub mod network;
 mod node;
 pub mod options;
+mod root;
+mod run;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +38,10 @@ use self::control::{Control, Files};
 use self::images::PAUSE as PAUSE_IMAGE;
 use self::network::{Network, node_address};
 use self::node::Shared;
+use self::run::output;
 use crate::api_client::ApiClient;
 use crate::certs::Authority;
-use crate::error::{During, Error, Result, make_dir};
+use crate::error::{Error, Result, make_dir};
 use crate::kubectl::Kubectl;
 use crate::registry::Registry;
 use crate::scratch::Scratch;
@@ -223,7 +228,7 @@ impl RealCluster {
         &self.nodes
     }
 
-    /// The node of this name. Panics if there is none: the test is wrong.
+    /// The node of this name.
     pub fn node(&self, name: &str) -> Result<&RealNode> {
         let found = self.nodes.iter().find(|node| node.name() == name);
         found.ok_or_else(|| Error::Other(format!("the cluster has no node {name}")))
@@ -255,53 +260,4 @@ impl RealCluster {
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
     }
-}
-
-/// A program behind a prefix of `nsenter`.
-fn command(prefix: &[String], program: &str) -> Command {
-    let mut words = prefix.iter().map(String::as_str).chain([program]);
-    let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words).env("PATH", path());
-    command
-}
-
-/// Where programs are looked for in namespaces: also where administrators' are.
-fn path() -> std::ffi::OsString {
-    let mut dirs: Vec<PathBuf> =
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-    for dir in [
-        "/usr/local/sbin",
-        "/usr/sbin",
-        "/sbin",
-        "/usr/local/bin",
-        "/usr/bin",
-        "/bin",
-    ] {
-        if !dirs.iter().any(|known| known == Path::new(dir)) {
-            dirs.push(dir.into());
-        }
-    }
-    std::env::join_paths(dirs).unwrap_or_default()
-}
-
-/// Runs a command to its end and returns its standard output.
-fn output(command: &mut Command) -> Result<String> {
-    let words = [command.get_program()].into_iter().chain(command.get_args());
-    let shown = words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let output = command.output().during(|| format!("running `{shown}`"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(Error::Command {
-        command: shown,
-        status: output.status,
-        output: format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        ),
-    })
 }

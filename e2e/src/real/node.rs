@@ -8,23 +8,23 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::cgroups::Group;
-use super::control::{END, Files, parent};
-use super::inner::{PID, READY, Spec};
+use super::control::Files;
+use super::inner::Spec;
+use super::machine::{Machine, end, enter};
 use super::network::{self, Network};
 use super::options::NodeOptions;
-use super::{command, config, images, output};
+use super::run::output;
+use super::{config, images};
 use crate::certs::Pair;
 use crate::error::{During, Error, Result, make_dir, write_file};
 use crate::process::{Launch, Process};
 use crate::tools::installed;
-use crate::{binaries, wait};
+use crate::wait;
 
-/// Time for what takes a fraction of a second on an idle machine.
+/// Time for containerd to start, on a machine that also compiles.
 const SOON: Duration = Duration::from_secs(60);
 
 /// What a node shares with the cluster.
@@ -48,41 +48,11 @@ pub struct RealNode {
 
 /// What a living node consists of.
 struct Running {
-    // First, because everything ends with it, and whoever waits outside for a program inside must outlive
-    // that program: an orphan would go to the host's first process, which may be slow to reap it.
+    // First, because the others outlive what they wait for, and that ends with it.
     machine: Machine,
     containerd: Option<Process>,
     proxy: Option<Process>,
     kubelet: Option<Process>,
-}
-
-/// The namespaces of a node, which end with their first process, and everything in them with it.
-struct Machine {
-    outer: Process,
-    pid: i32,
-    group: Group,
-    daemons: Group,
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // The outer process waits for the first one inside, and that one's end for all others': when the
-        // outer one has ended, nothing of the node runs any more.
-        let ended = match self.outer.status() {
-            None => kill(Pid::from_raw(self.pid), Signal::SIGKILL)
-                .during(|| format!("killing {}", self.outer.name()))
-                .and_then(|()| self.outer.wait(END).map(drop)),
-            Some(_) => Ok(()),
-        };
-        let removed = ended.and_then(|()| {
-            wait::until("the control groups of a node to be empty", END, || {
-                self.group.remove()
-            })
-        });
-        if let Err(error) = removed {
-            eprintln!("something of {} is left: {error}", self.outer.name());
-        }
-    }
 }
 
 impl RealNode {
@@ -112,7 +82,7 @@ impl RealNode {
     pub fn pid(&self) -> Result<i32> {
         self.lock()
             .as_ref()
-            .map(|running| running.machine.pid)
+            .map(|running| running.machine.pid())
             .ok_or_else(|| self.dead())
     }
 
@@ -124,10 +94,8 @@ impl RealNode {
     /// A program that will run on the node, to which arguments can be added.
     pub fn command(&self, program: &str) -> Result<Command> {
         let running = self.lock();
-        let machine = &running.as_ref().ok_or_else(|| self.dead())?.machine;
-        let mut prefix = joined(&binaries::find("bpfleet-e2e")?, &machine.daemons, false);
-        prefix.extend(enter(machine.pid));
-        Ok(command(&prefix, program))
+        let running = running.as_ref().ok_or_else(|| self.dead())?;
+        Ok(running.machine.command(program))
     }
 
     /// Runs a program on the node and returns its standard output.
@@ -160,9 +128,8 @@ impl RealNode {
         self.shared.network.disconnect(self.index)
     }
 
-    /// Starts it again after [`RealNode::kill`], as a machine with an empty disk and a new kernel's empty
-    /// bpffs that has the same name. What the old one ran in the kernel of this machine has ended with its
-    /// pins.
+    /// Starts it again after [`RealNode::kill`], under the same name, with an empty disk (images that were
+    /// imported are gone) and an empty bpffs.
     pub fn boot(&self) -> Result<()> {
         self.start_machine(&images::all(&self.shared.files.node_tools)?)?;
         self.start_kubelet()
@@ -172,31 +139,25 @@ impl RealNode {
     pub fn stop_kubelet(&self) -> Result<()> {
         let kubelet = self.lock().as_mut().ok_or_else(|| self.dead())?.kubelet.take();
         let Some(kubelet) = kubelet else { return Ok(()) };
-        // The process outside only waits for the one inside.
-        let file = format!("/proc/{0}/task/{0}/children", kubelet.pid());
-        let children = std::fs::read_to_string(&file).during(|| format!("reading {file}"))?;
-        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-            kill(Pid::from_raw(pid), Signal::SIGKILL).during(|| format!("killing {}", kubelet.name()))?;
-        }
-        kubelet.wait(END).map(drop)
+        end(&kubelet)
     }
 
     /// Starts the kubelet and, at first, kube-proxy.
     pub fn start_kubelet(&self) -> Result<()> {
-        let tools = &self.shared.files.node_tools;
+        let (tools, logs) = (&self.shared.files.node_tools, &self.shared.files.logs);
         let mut running = self.lock();
         let running = running.as_mut().ok_or_else(|| self.dead())?;
         if running.proxy.is_none() {
             let proxy = Launch::new(self.daemon_name("kube-proxy"), &tools.proxy)
                 .flag("config", self.dir.join("kube-proxy.json"));
-            running.proxy = Some(self.daemon(&running.machine, &proxy)?);
+            running.proxy = Some(running.machine.daemon(&proxy, logs)?);
         }
         let kubelet = Launch::new(self.daemon_name("kubelet"), &tools.kubelet)
             .flag("config", self.dir.join("kubelet.json"))
             .flag("kubeconfig", self.kubeconfig("system:node:"))
             .flag("hostname-override", self.name())
             .flag("node-ip", self.address().to_string());
-        running.kubelet = Some(self.daemon(&running.machine, &kubelet)?);
+        running.kubelet = Some(running.machine.daemon(&kubelet, logs)?);
         Ok(())
     }
 
@@ -207,30 +168,31 @@ impl RealNode {
             return Ok(());
         };
         let daemons = [&running.containerd, &running.kubelet, &running.proxy];
-        let all = daemons.into_iter().flatten().chain([&running.machine.outer]);
+        let all = daemons.into_iter().flatten().chain([running.machine.outer()]);
         all.into_iter().try_for_each(|process| process.check(during))
     }
 
     /// Makes the namespaces and starts containerd with images in it: all that needs no control plane.
     pub(super) fn start_machine(&self, archives: &[PathBuf]) -> Result<()> {
-        let machine = self.machine()?;
+        let logs = &self.shared.files.logs;
+        let machine = Machine::start(self.name(), &self.dir, &self.shared.group, logs)?;
         self.shared
             .network
-            .connect(self.index, self.shared.count, machine.pid)?;
+            .connect(self.index, self.shared.count, machine.pid())?;
         let launch = Launch::new(
             self.daemon_name("containerd"),
             installed("containerd", "containerd")?,
         )
         .arg("--config")
         .arg(self.dir.join("containerd.toml"));
-        let socket = format!("/proc/{}/root/run/containerd/containerd.sock", machine.pid);
+        let socket = format!("/proc/{}/root/run/containerd/containerd.sock", machine.pid());
         let mut running = Running {
             machine,
             containerd: None,
             proxy: None,
             kubelet: None,
         };
-        let containerd = running.containerd.insert(self.daemon(&running.machine, &launch)?);
+        let containerd = running.containerd.insert(running.machine.daemon(&launch, logs)?);
         wait::until(
             format!("containerd of {}", self.name()),
             SOON,
@@ -247,65 +209,6 @@ impl RealNode {
             archives.get(..1).unwrap_or_default()
         };
         wanted.iter().try_for_each(|archive| self.import_image(archive))
-    }
-
-    fn machine(&self) -> Result<Machine> {
-        let group = self.shared.group.node(self.name())?;
-        for file in [PID, READY] {
-            let _ = std::fs::remove_file(self.dir.join(file));
-        }
-        let itself = binaries::find("bpfleet-e2e")?;
-        let unshare = Launch::new(self.name(), "unshare")
-            .args([
-                "--mount",
-                "--net",
-                "--pid",
-                "--uts",
-                "--ipc",
-                "--cgroup",
-                "--propagation",
-                "private",
-            ])
-            .args(["--fork", "--kill-child=KILL", "--"])
-            .arg(&itself)
-            .args(["inner", "first"])
-            .arg(self.dir.join("spec.json"));
-        let outer = unshare
-            .within(&joined(&itself, &group, false))
-            .start(&self.shared.files.logs)?;
-        let ready = self.dir.join(READY);
-        wait::until(format!("the namespaces of {}", self.name()), SOON, || match outer
-            .check("its namespaces were awaited")
-        {
-            Err(ended) => Ok(Err(ended)),
-            Ok(()) if ready.exists() => Ok(Ok(())),
-            Ok(()) => Err("they are not ready"),
-        })??;
-        let file = self.dir.join(PID);
-        let pid = std::fs::read_to_string(&file).during(|| format!("reading {}", file.display()))?;
-        let pid = pid
-            .parse()
-            .map_err(|error| Error::Other(format!("{}: {error}: {pid}", file.display())))?;
-        let daemons = group.settle()?;
-        Ok(Machine {
-            outer,
-            pid,
-            group,
-            daemons,
-        })
-    }
-
-    /// Starts a program of the host on the node.
-    fn daemon(&self, machine: &Machine, launch: &Launch) -> Result<Process> {
-        let mut prefix = joined(&binaries::find("bpfleet-e2e")?, &machine.daemons, true);
-        prefix.extend(enter(machine.pid));
-        let launch = launch
-            .within(&prefix)
-            .env("PATH", super::path())
-            .env("HOME", "/root")
-            .env("NO_PROXY", "*")
-            .env("no_proxy", "*");
-        launch.start(&self.shared.files.logs)
     }
 
     fn write_files(&self) -> Result<()> {
@@ -333,14 +236,11 @@ impl RealNode {
         }
         write_file(&registry.join("hosts.toml"), config::registry_hosts())?;
         json("cni/10-e2e.conflist", &config::cni(self.index))?;
+        let tools = files.node_tools.kubelet.parent().unwrap_or(Path::new("/"));
         let spec = Spec {
             options: self.options.clone(),
             dir: self.dir.clone(),
-            needed: vec![
-                files.authority.dir().to_owned(),
-                parent(&files.node_tools.kubelet),
-                parent(&binaries::find("bpfleet-e2e")?),
-            ],
+            needed: vec![files.authority.dir().to_owned(), tools.to_owned()],
             hosts: self.shared.hosts.clone(),
         };
         let spec = serde_json::to_string_pretty(&spec)
@@ -368,22 +268,4 @@ impl RealNode {
     fn dead(&self) -> Error {
         Error::Other(format!("node {} was killed and not started again", self.name()))
     }
-}
-
-/// What puts a program into control groups.
-fn joined(itself: &Path, group: &Group, outlive: bool) -> Vec<String> {
-    let mut prefix = vec![itself.display().to_string(), "inner".into(), "join".into()];
-    prefix.extend(outlive.then(|| "--outlive".into()));
-    prefix.extend(group.dirs().map(|dir| format!("--group={}", dir.display())));
-    prefix.push("--".into());
-    prefix
-}
-
-fn enter(pid: i32) -> Vec<String> {
-    let target = format!("--target={pid}");
-    [
-        "nsenter", &target, "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--",
-    ]
-    .map(String::from)
-    .to_vec()
 }

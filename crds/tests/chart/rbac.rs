@@ -131,6 +131,9 @@ fn uninstalling_may_stop_the_operator_and_empty_nodes_and_nothing_else() {
         expected(&[
             "get apps/deployments=bpfleet-operator",
             "update,patch apps/deployments/scale=bpfleet-operator",
+            &format!("delete /configmaps={}", names::ARTIFACT_CONFIG_MAP),
+            &format!("delete /secrets={}", names::ARTIFACT_TLS_SECRET),
+            &format!("delete coordination.k8s.io/leases={}", names::OPERATOR_LEASE),
             "get,list,watch /pods",
         ])
     );

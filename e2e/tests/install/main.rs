@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lifecycle;
+#[allow(dead_code, reason = "each binary uses its part")]
 mod support;

@@ -91,12 +91,11 @@ pub fn push(layout: &Path, row: &Row, place: &str, plain_http: bool) -> Result<S
         let without_tag = to.rsplit_once(':').map_or(to.as_str(), |(name, _)| name);
         return Ok(format!("{without_tag}@{}", row.digest));
     }
-    let said = String::from_utf8_lossy(&run.stderr);
-    let said = said.trim();
+    let said = message(&String::from_utf8_lossy(&run.stderr));
     let detail = if said.is_empty() {
         format!("skopeo ended with {}", run.status)
     } else {
-        said.to_owned()
+        said
     };
     let hint = hint(&detail, place);
     Err(PushError::Failed {
@@ -105,6 +104,16 @@ pub fn push(layout: &Path, row: &Row, place: &str, plain_http: bool) -> Result<S
         detail,
         hint,
     })
+}
+
+/// What skopeo says, without the time and level that it puts around it where no terminal is.
+fn message(said: &str) -> String {
+    let said = said.trim();
+    let fatal = said.rsplit_once("level=fatal msg=\"").map(|(_, rest)| rest);
+    match fatal.and_then(|rest| rest.strip_suffix('"')) {
+        Some(text) => text.replace("\\\"", "\""),
+        None => said.to_owned(),
+    }
 }
 
 /// What to do about the commonest failures.
@@ -160,6 +169,13 @@ mod tests {
             );
         }
         assert!(arguments(Path::new("a:b"), &row(), "r.example", false).is_err());
+    }
+
+    #[test]
+    fn of_what_skopeo_says_the_message_is_kept() {
+        let line = "time=\"2026-01-01T00:00:00Z\" level=fatal msg=\"pinging: Get \\\"https://r/\\\": no\"\n";
+        assert_eq!(message(line), "pinging: Get \"https://r/\": no");
+        assert_eq!(message(" anything else\n"), "anything else");
     }
 
     #[test]

@@ -16,7 +16,8 @@ Usage: scripts/images.sh [OPTIONS]
   --arch ARCH        amd64, arm64, or all; may be repeated (default: that of this machine)
   --prefix PREFIX    registry and path in front of the images' names (default: localhost)
   --tag TAG          tag of both images (default: bpfleet's version)
-  --ca-bundle FILE   root certificates for the operator (default: /etc/ssl/certs/ca-certificates.crt)
+  --ca-bundle PATH   root certificates for the operator, a file or a directory of *.crt files (default:
+                     /usr/share/ca-certificates/mozilla)
   --archive FILE     also writes both images to FILE, for: ctr -n k8s.io images import FILE
   --push HOST/PREFIX also pushes both images, with skopeo; log in before with: skopeo login HOST
   --plain-http       that registry speaks HTTP
@@ -37,7 +38,9 @@ from_caller() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$caller" "
 
 case $(uname -m) in x86_64) native=amd64 ;; aarch64) native=arm64 ;; *) native=$(uname -m) ;; esac
 arches=() names=() archive='' push='' plain_http=()
-ca_bundle=/etc/ssl/certs/ca-certificates.crt
+# Mozilla's, as the package brings them. Not /etc/ssl/certs/ca-certificates.crt: an authority that somebody
+# added to this machine must not become one that every cluster trusts.
+ca_bundle=/usr/share/ca-certificates/mozilla
 while [ $# -gt 0 ]; do
   case $1 in
   -h | --help) usage; exit 0 ;;
@@ -68,7 +71,7 @@ mapfile -t arches < <(printf '%s\n' "${arches[@]}" | sort -u)
 
 # ---- programs
 
-programs=() inputs=("$ca_bundle")
+programs=() inputs=()
 for arch in "${arches[@]}"; do
   step "building operator and agent for $arch"
   dir=$(scripts/static.sh "$arch")
@@ -83,7 +86,7 @@ out=${CARGO_TARGET_DIR:-$repo/target}
 [[ $out == /* ]] || out=$repo/$out
 layout=$out/images stamp=$out/images.stamp
 # Everything the images depend on, the program that packs them included.
-now=$(sha256sum "$tool" "${inputs[@]}"; printf '%s\n' "${arches[*]}" "${names[*]:-}" "${SOURCE_DATE_EPOCH:-}")
+now=$(sha256sum "$tool" "${inputs[@]}"; find "$ca_bundle" -type f -exec sha256sum {} + | LC_ALL=C sort; printf '%s\n' "${arches[*]}" "${names[*]:-}" "${SOURCE_DATE_EPOCH:-}")
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ] && table=$("$tool" show "$layout" 2>/dev/null); then
   step "nothing changed: $layout"
   printf '%s\n' "$table"

@@ -37,7 +37,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  bpfleet-images build --out target/images --operator amd64=out/bpfleet-operator \\\n    \
-    --agent amd64=out/bpfleet-agent --ca-bundle /etc/ssl/certs/ca-certificates.crt"
+    --agent amd64=out/bpfleet-agent --ca-bundle /usr/share/ca-certificates/mozilla"
 )]
 pub struct Build {
     /// Directory of the OCI layout; an older layout there is replaced
@@ -49,8 +49,10 @@ pub struct Build {
     /// Static program bpfleet-agent for amd64 or arm64; once for each
     #[arg(long, value_name = "ARCH=PATH", required = true, value_parser = program)]
     pub agent: Vec<(Platform, PathBuf)>,
-    /// Certificates of public authorities in PEM, which the operator trusts when it reads from a registry
-    #[arg(long, value_name = "FILE")]
+    /// Certificates of public authorities in PEM, which the operator trusts when it reads from a registry: a file,
+    /// or a directory of *.crt files. A machine's own /etc/ssl/certs/ca-certificates.crt may also hold authorities
+    /// that only this machine should trust
+    #[arg(long, value_name = "PATH")]
     pub ca_bundle: PathBuf,
     /// Registry and path in front of the images' names
     #[arg(long, value_name = "PREFIX", default_value = "localhost")]

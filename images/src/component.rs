@@ -6,7 +6,7 @@ use crate::tree::{Node, PathError, Tree};
 
 /// Largest image, uncompressed. An agent's image is pulled by every node of a cluster.
 pub const MAX_BYTES: u64 = 25 << 20;
-/// Where TLS clients look for the roots of public certificate authorities.
+/// Where, in the image, TLS clients look for the roots of public certificate authorities.
 pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// One of the two programs that run in a cluster.

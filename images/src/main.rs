@@ -53,15 +53,16 @@ fn build(arguments: &Build) -> Result<()> {
             "--operator and --agent are given for different architectures; a cluster needs both".into(),
         );
     }
-    let ca_bundle = store::read(&arguments.ca_bundle, MAX_BYTES)?;
+    let ca_bundle = store::read_bundle(&arguments.ca_bundle, MAX_BYTES)?;
     if !ca_bundle
         .windows(27)
         .any(|at| at == b"-----BEGIN CERTIFICATE-----")
     {
         let path = arguments.ca_bundle.display();
-        return Err(
-            format!("{path} has no certificate in PEM; is it the file of package ca-certificates?").into(),
-        );
+        return Err(format!(
+            "{path} has no certificate in PEM; are these the files of package ca-certificates?"
+        )
+        .into());
     }
     let make = |component, programs| make(component, programs, &ca_bundle, &about);
     let indexes = [

@@ -49,6 +49,29 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     fs::read(path).map_err(failed("read", path))
 }
 
+/// Reads certificates: a file, or all files of a directory that end in `.crt`, in the order of their names' bytes.
+///
+/// # Errors
+/// One cannot be read, or together they are larger.
+pub fn read_bundle(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
+    if !path.is_dir() {
+        return read(path, limit);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed("list", path))? {
+        let file = entry.map_err(failed("list", path))?.path();
+        if file.extension().is_some_and(|ending| ending == "crt") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    let mut bundle = Vec::new();
+    for file in files {
+        bundle.extend(read(&file, limit.saturating_sub(bundle.len() as u64))?);
+    }
+    Ok(bundle)
+}
+
 /// Writes a layout in the place of an older one. It is complete from the first moment it can be seen.
 ///
 /// # Errors

@@ -142,6 +142,27 @@ fn certificates_must_be_some() {
 }
 
 #[test]
+fn a_directory_of_certificates_is_what_its_files_are_together_in_the_order_of_names() {
+    let workshop = Workshop::new();
+    let certificates = fs::read_to_string(workshop.path("ca.crt")).unwrap();
+    fs::create_dir(workshop.path("roots")).unwrap();
+    for (name, text) in [
+        ("b.crt", "b\n"),
+        ("a.crt", &certificates),
+        ("private.key", "k\n"),
+        ("Z.crt", "Z\n"),
+    ] {
+        fs::write(workshop.path("roots").join(name), text).unwrap();
+    }
+    let from_directory = stdout(&workshop.build(&["amd64"], &["--ca-bundle", "roots"]));
+    fs::write(workshop.path("whole"), format!("Z\n{certificates}b\n")).unwrap();
+    assert_eq!(
+        from_directory,
+        stdout(&workshop.build(&["amd64"], &["--ca-bundle", "whole"]))
+    );
+}
+
+#[test]
 fn a_damaged_layout_is_neither_shown_nor_archived_nor_pushed() {
     let workshop = Workshop::new();
     stdout(&workshop.build(&["amd64"], &[]));

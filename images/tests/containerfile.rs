@@ -140,6 +140,14 @@ fn the_build_stage_has_the_toolchain_of_the_repository() {
 }
 
 #[test]
+fn neither_takes_certificates_that_somebody_added_to_the_build_machine() {
+    let build = stage("build").join("\n");
+    assert!(build.contains("cat /usr/share/ca-certificates/mozilla/*.crt"));
+    assert!(!build.contains(" /etc/ssl/"), "the machine's own store: {build}");
+    assert!(read("scripts/images.sh").contains("\nca_bundle=/usr/share/ca-certificates/mozilla\n"));
+}
+
+#[test]
 fn both_build_with_the_same_script() {
     assert!(
         stage("build")

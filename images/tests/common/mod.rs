@@ -99,7 +99,10 @@ impl Workshop {
     /// `bpfleet-images build` into `layout`, for these platforms in this order.
     pub fn build(&self, platforms: &[&str], more: &[&str]) -> Output {
         let mut command = command(self.dir.path());
-        command.args(["build", "--out", "layout", "--ca-bundle", "ca.crt"]);
+        command.args(["build", "--out", "layout"]);
+        if !more.contains(&"--ca-bundle") {
+            command.args(["--ca-bundle", "ca.crt"]);
+        }
         for platform in platforms {
             command
                 .arg("--operator")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bpfleet_e2e::{
     real::{NodeOptions, RealCluster, RealOptions, diagnose},
-    target, wait,
+    wait,
 };
 
 use crate::support::*;
@@ -20,8 +20,8 @@ fn a_dead_node_and_an_operator_that_is_gone_hold_up_nobody() {
     let kubectl = cluster.kubectl();
     push_images(cluster, &[VERSION]);
     install(cluster, &chart(), &[]).unwrap();
-    let binary = target::build(cluster.scratch().path());
-    let hits = hits_program(cluster, "hits", &binary);
+    place_target(cluster);
+    let hits = hits_program(cluster, "hits");
     kubectl.apply(&hits.to_string()).unwrap();
     wait_ready(cluster, "hits");
     let alive: Vec<_> = ["node1", "node2"].map(|name| cluster.node(name).unwrap()).into();

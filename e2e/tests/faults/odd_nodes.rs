@@ -3,7 +3,6 @@
 use bpfleet_e2e::{
     objects,
     real::{NodeOptions, RealCluster, RealOptions, Tracefs, diagnose},
-    target::{self, Target},
 };
 use serde_json::Value;
 
@@ -50,8 +49,8 @@ fn each_says_what_it_lacks_and_runs_what_it_can() {
     push_images(cluster, &[VERSION]);
     // Agents are Ready also where nothing can run: they are there to say so.
     install(cluster, &chart(), &[]).unwrap();
-    let binary = target::build(cluster.scratch().path());
-    let hits = hits_program(cluster, "hits", &binary);
+    place_target(cluster);
+    let hits = hits_program(cluster, "hits");
     kubectl.apply(&hits.to_string()).unwrap();
 
     // ---- no BPF file system, until the chart mounts one
@@ -68,11 +67,15 @@ fn each_says_what_it_lacks_and_runs_what_it_can() {
     install(cluster, &chart(), &mount).unwrap();
     wait_row(cluster, "bare", "hits", healthy);
     wait_ready(cluster, "hits");
-    let mut target = Target::start(&binary);
-    let all = target.hit(5);
-    assert_eq!(counted(cluster.node("bare").unwrap(), "hits"), all);
     // A read-only host is one like any other.
-    assert_eq!(counted(cluster.node("fixed").unwrap(), "hits"), all);
+    for node in cluster.nodes() {
+        assert_eq!(
+            start_target(node).hit(5),
+            counted(node, "hits"),
+            "{}",
+            node.name()
+        );
+    }
 
     // ---- no tracefs, until somebody mounts it, and not even its directory
     apply(cluster, "exec", "tracepoint_exec");

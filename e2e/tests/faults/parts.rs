@@ -3,7 +3,7 @@
 use bpfleet_e2e::{
     objects,
     real::{RealCluster, RealOptions, diagnose},
-    target, tools, wait,
+    tools, wait,
 };
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ fn what_is_missing_is_named_and_what_is_deleted_comes_back() {
     let _report = diagnose::on_failure(cluster).about(&["bpf"]);
     let kubectl = cluster.kubectl();
     push_images(cluster, &[VERSION]);
-    let binary = target::build(cluster.scratch().path());
+    place_target(cluster);
 
     // ---- a namespace that Pod Security protects: nothing is installed, and the way out is said
     let restricted = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE,
@@ -60,7 +60,7 @@ fn what_is_missing_is_named_and_what_is_deleted_comes_back() {
     // ---- the agent's image is missing
     let arguments = ["--set", "agent.image.tag=nonesuch", "--wait=false"];
     install(cluster, &chart(), &arguments).unwrap();
-    let hits = hits_program(cluster, "hits", &binary);
+    let hits = hits_program(cluster, "hits");
     kubectl.apply(&hits.to_string()).unwrap();
     let said = wait_condition(cluster, "bpfprogram/hits", "Ready", "False/NoLiveAgents");
     assert!(said.contains('2'), "{said}");

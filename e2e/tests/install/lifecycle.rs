@@ -66,7 +66,7 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
     let scratch = cluster.scratch().path();
     let earlier = earlier_chart(scratch, "0.0.9");
     push_images(cluster, &["0.0.9", VERSION]);
-    let binary = target::build(scratch);
+    place_target(cluster);
 
     // ---- in
     let started = Instant::now();
@@ -76,7 +76,7 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
         notes.trim_end().ends_with("kubectl get bpfprograms,bpfnodes"),
         "{notes}"
     );
-    let hits = hits_program(cluster, "hits", &binary);
+    let hits = hits_program(cluster, "hits");
     kubectl.apply(&hits.to_string()).unwrap();
     wait_ready(cluster, "hits");
     measured("from helm install to the first program Ready", started);
@@ -87,11 +87,10 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
     );
 
     // ---- at work
-    let mut target = Target::start(&binary);
-    let so_far = target.hit(5);
     let nodes = cluster.nodes();
-    for node in nodes {
-        assert_eq!(counted(node, "hits"), so_far, "{}", node.name());
+    let mut targets: Vec<Target> = nodes.iter().map(start_target).collect();
+    for (node, target) in nodes.iter().zip(&mut targets) {
+        assert_eq!(target.hit(5), counted(node, "hits"), "{}", node.name());
         println!(
             "measured: agent on {}: {:?} KiB resident, anonymous; operator: {:?}",
             node.name(),
@@ -106,8 +105,8 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
     let old_crd = crd(cluster);
 
     // ---- up, with events all the time
-    let pump = target.pump();
-    pump.wait_for(100);
+    let pumps: Vec<_> = targets.iter_mut().map(Target::pump).collect();
+    pumps.iter().for_each(|pump| pump.wait_for(100));
     let started = Instant::now();
     install(cluster, &chart(), &[]).unwrap();
     kubectl
@@ -122,9 +121,9 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
         .unwrap();
     measured("helm upgrade of operator and both agents", started);
     wait_ready(cluster, "hits");
-    pump.wait_for(100);
-    let all = pump.stop();
-    for (node, before) in nodes.iter().zip(&before) {
+    pumps.iter().for_each(|pump| pump.wait_for(100));
+    let made: Vec<u64> = pumps.into_iter().map(target::Pump::stop).collect();
+    for ((node, before), all) in nodes.iter().zip(&before).zip(made) {
         let seen = counted(node, "hits");
         println!(
             "measured: {} of {all} events seen on {} across helm upgrade",

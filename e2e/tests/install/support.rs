@@ -11,7 +11,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bpfleet_e2e::{
     objects,
     real::{REGISTRY, RealCluster, RealNode},
-    target::FUNCTION,
+    target::{self, FUNCTION, Target},
     tools, wait,
 };
 use serde_json::{Value, json};
@@ -97,12 +97,29 @@ pub fn program(name: &str, hooks: Value) -> Value {
     program
 }
 
+/// Where the target lies on every node.
+pub const TARGET: &str = "/tmp/target";
+
+/// Puts the target, whose calls are counted, on every node.
+pub fn place_target(cluster: &RealCluster) {
+    let binary = target::build(cluster.scratch().path());
+    for node in cluster.nodes() {
+        let place = node.root().unwrap().join(TARGET.trim_start_matches('/'));
+        std::fs::copy(&binary, place).unwrap();
+    }
+}
+
+/// Runs the target on a node.
+pub fn start_target(node: &RealNode) -> Target {
+    Target::start_by(&mut node.command(TARGET).unwrap())
+}
+
 /// One that counts calls of the target's function, with its object.
-pub fn hits_program(cluster: &RealCluster, name: &str, binary: &Path) -> Value {
+pub fn hits_program(cluster: &RealCluster, name: &str) -> Value {
     let source = tools::repository().join("e2e/programs/hits.bpf.c");
     let object = objects::compile_with(&source, &["-DSTEP=1"]).unwrap();
     put_object(cluster, name, &std::fs::read(object).unwrap());
-    let target = json!({"binary": {"path": binary, "symbol": FUNCTION}});
+    let target = json!({"binary": {"path": TARGET, "symbol": FUNCTION}});
     program(
         name,
         json!([{"name": "hit", "anyOf": [{"program": "on_hit", "target": target}]}]),

@@ -38,5 +38,5 @@ images: ## container images of operator and agent, into target/images (more: scr
 tools: setup ## build the pinned Kubernetes, etcd and Helm commands into the cache
 	@scripts/tools.sh all
 
-clean-cache: ## remove the cache: built tools, fetched Go, CI's target directory
+clean-cache: ## remove the cache: built tools, test images, fetched Go, CI's target directory
 	@scripts/clean-cache.sh

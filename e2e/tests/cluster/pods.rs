@@ -192,6 +192,47 @@ fn a_node_lacks_what_its_options_say_and_still_runs_pods() {
 }
 
 #[test]
+fn what_a_pod_mounts_in_a_directory_of_its_node_reaches_the_node() {
+    let cluster = cluster();
+    let _watch = diagnose::on_failure(cluster).about(&["mounting"]);
+    let kubectl = cluster.kubectl();
+    kubectl
+        .apply(
+            r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: mounting}
+spec:
+  nodeName: odd
+  restartPolicy: Never
+  containers:
+  - name: main
+    image: e2e.test/busybox:1
+    imagePullPolicy: Never
+    command: [mount, -t, bpf, bpf, /node/run/own-bpffs]
+    securityContext: {privileged: true}
+    volumeMounts: [{name: run, mountPath: /node/run, mountPropagation: Bidirectional}]
+  initContainers:
+  - name: directory
+    image: e2e.test/busybox:1
+    imagePullPolicy: Never
+    command: [mkdir, /node/run/own-bpffs]
+    volumeMounts: [{name: run, mountPath: /node/run}]
+  volumes: [{name: run, hostPath: {path: /run, type: Directory}}]
+"#,
+        )
+        .unwrap();
+    kubectl
+        .wait_for("pod/mounting", "jsonpath={.status.phase}=Succeeded", SOON)
+        .unwrap();
+    let odd = cluster.node("odd").unwrap();
+    let kind = odd
+        .run(&["stat", "--file-system", "--format=%T", "/run/own-bpffs"])
+        .unwrap();
+    assert_eq!(kind.trim(), "bpf_fs");
+}
+
+#[test]
 fn helm_and_programs_of_the_host_reach_the_cluster() {
     let cluster = cluster();
     assert!(

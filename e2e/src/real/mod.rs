@@ -72,12 +72,7 @@ impl RealCluster {
 
     /// Like [`RealCluster::start`], with its files in the given directory.
     pub fn start_in(scratch: Scratch, options: &RealOptions) -> Result<RealCluster> {
-        let Some(first) = options.nodes.first() else {
-            return Err(Error::Other("a real cluster needs at least one node".into()));
-        };
-        if options.nodes.len() > 100 {
-            return Err(Error::Other("a real cluster has at most 100 nodes".into()));
-        }
+        options.check()?;
         let files = Files {
             authority: Authority::new(&scratch.dir("pki")?)?,
             dir: scratch.path().to_owned(),
@@ -121,9 +116,10 @@ impl RealCluster {
             scratch,
         };
         cluster.nodes.iter().try_for_each(RealNode::start_kubelet)?;
+        let dns = cluster.nodes.first().map_or("", RealNode::name);
         let ready = cluster
             .control
-            .deploy_dns(&first.name)
+            .deploy_dns(dns)
             .and_then(|()| cluster.wait_ready(READY));
         match ready {
             Ok(()) => Ok(cluster),

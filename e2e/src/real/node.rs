@@ -60,7 +60,7 @@ impl RealNode {
         let node = RealNode {
             options: options.clone(),
             index,
-            dir: shared.files.dir.join(&options.name),
+            dir: shared.files.dir.join("nodes").join(&options.name),
             shared: Arc::clone(shared),
             running: Mutex::default(),
         };

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// A cluster: its nodes, and how soon it notices that one is dead.
 #[derive(Clone, Debug)]
 pub struct RealOptions {
@@ -28,6 +30,34 @@ impl RealOptions {
             nodes: nodes.into_iter().collect(),
             node_grace: None,
         }
+    }
+}
+
+impl RealOptions {
+    /// Says what is wrong with them, before anything is started.
+    pub(super) fn check(&self) -> Result<()> {
+        // Each node has its own number in addresses.
+        if !(1..=100).contains(&self.nodes.len()) {
+            let found = self.nodes.len();
+            return Err(Error::Other(format!(
+                "a real cluster has 1 to 100 nodes, not {found}"
+            )));
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            let name = &node.name;
+            let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            if name.is_empty() || name.len() > 63 || !name.chars().all(inner) || name.starts_with('-') {
+                return Err(Error::Other(format!(
+                    "a node cannot be called {name:?}: take lower-case letters, digits and '-', at most 63"
+                )));
+            }
+            if self.nodes.iter().take(index).any(|other| other.name == *name) {
+                return Err(Error::Other(format!(
+                    "two nodes are called {name}; give one another name"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -69,4 +99,28 @@ pub enum Tracefs {
     Unmounted,
     /// Not even the directory, as with a kernel that was built without tracing.
     Absent,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_kubernetes_would_refuse_are_refused_at_once() {
+        let refused = |names: &[&str]| {
+            let nodes = names.iter().map(|name| NodeOptions::named(*name));
+            RealOptions::with_nodes(nodes)
+                .check()
+                .map_err(|error| error.to_string())
+        };
+        RealOptions::default().check().unwrap();
+        assert!(refused(&[]).unwrap_err().contains("1 to 100 nodes"));
+        assert!(refused(&["Node_1"]).unwrap_err().contains("\"Node_1\""));
+        assert!(refused(&["../pki"]).unwrap_err().contains("cannot be called"));
+        assert!(
+            refused(&["a", "b", "a"])
+                .unwrap_err()
+                .contains("two nodes are called a")
+        );
+    }
 }

@@ -45,14 +45,21 @@ impl Network {
     pub fn new() -> Result<Network> {
         let made = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).during(|| "making a network namespace (needs root)")?;
+            // Only who forwards packets says of an address that it cannot be reached.
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
+                .during(|| "letting the new network forward packets")?;
             File::open("/proc/thread-self/ns/net").during(|| "opening the new network namespace")
         });
         let namespace = made
             .join()
             .unwrap_or_else(|_| Err(Error::Other("the thread that makes the network panicked".into())))?;
         let network = Network { namespace };
+        // Nodes send here what they know no way for: what is outside of the cluster, and Services that their
+        // kube-proxy has not heard of yet. Refused, a client tries again; unanswered, it would hang, for the
+        // node remembers a connection that it began without a rule.
         network.ip(&format!(
-            "link set lo up\nlink add br0 address {BRIDGE} type bridge\naddress add {CONTROL}/24 dev br0\nlink set br0 up\n"
+            "link set lo up\nlink add br0 address {BRIDGE} type bridge\naddress add {CONTROL}/24 dev br0\nlink set br0 up\n\
+             route add unreachable default\n"
         ))?;
         Ok(network)
     }

@@ -114,7 +114,7 @@ fn a_pod_reaches_a_service_on_another_node_by_its_name() {
             pod("web", "node2", images::BUSYBOX, serve)
         ))
         .unwrap();
-    let visit = "until wget -qO- http://web.default.svc.cluster.local/; do sleep 0.1; done";
+    let visit = "until timeout 5 wget -qO- http://web.default.svc.cluster.local/; do sleep 0.1; done";
     kubectl
         .apply(&pod("visitor", "node1", images::BUSYBOX, visit))
         .unwrap();
@@ -230,6 +230,25 @@ spec:
         .run(&["stat", "--file-system", "--format=%T", "/run/own-bpffs"])
         .unwrap();
     assert_eq!(kind.trim(), "bpf_fs");
+}
+
+#[test]
+fn what_is_outside_of_the_cluster_cannot_be_reached_and_nobody_waits_for_it() {
+    let cluster = cluster();
+    let _watch = diagnose::on_failure(cluster).about(&["outward"]);
+    let kubectl = cluster.kubectl();
+    // A Service's address without a Service, and a documentation address.
+    let outward = "for a in 10.96.200.1 192.0.2.1; do timeout 20 wget -qO- http://$a/ 2>&1; done; true";
+    kubectl
+        .apply(&pod("outward", "node1", images::BUSYBOX, outward))
+        .unwrap();
+    kubectl
+        .wait_for("pod/outward", "jsonpath={.status.phase}=Succeeded", SOON)
+        .unwrap();
+    let log = kubectl.run(&["logs", "outward"]).unwrap();
+    for address in ["10.96.200.1", "192.0.2.1"] {
+        assert!(log.contains(&format!("({address}): No route to host")), "{log}");
+    }
 }
 
 #[test]

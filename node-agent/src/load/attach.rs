@@ -25,7 +25,7 @@ use bpfleet_fit::{Attach, InterfaceSelector, PlannedHook};
 
 use super::{
     attach_network::{self, cgroup_attach_type},
-    error::{HookError, attaching, from_io},
+    error::{HookError, attaching, from_io, uprobe},
     interface,
     request::NodePaths,
     symbol,
@@ -216,7 +216,7 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
                 let place = start.saturating_add(*offset);
                 let fd = program.fd().map_err(|error| attaching(&target, &error))?.as_fd();
                 let event = context.timed(|| perf::uprobe(fd, &file, place, on_return));
-                return context.hold(event.map_err(|error| from_io(&target, &error))?);
+                return context.hold(event.map_err(|error| uprobe(&target, &error))?);
             }
             pinned!(program.attach(location, &file, UProbeScope::AllProcesses))
         }

@@ -157,12 +157,28 @@ pub fn attaching(target: &str, error: &ProgramError) -> HookError {
             format!("cannot attach to {target}: {}", chain(error)),
         ),
         other => match find_io(other) {
+            Some(error) if matches!(other, ProgramError::UProbeError(_)) => uprobe(target, error),
             Some(error) => from_io(target, error),
             None => HookError::new(
                 NodeReason::AttachFailed,
                 format!("cannot attach to {target}: {}", chain(other)),
             ),
         },
+    }
+}
+
+/// A uprobe could not be attached. The kernel took the right to do it from CAP_PERFMON again in 6.16 and in the
+/// stable series of July 2025 (CVE-2025-38466; perf_uprobe_event_init of kernel/events/core.c).
+pub fn uprobe(target: &str, error: &io::Error) -> HookError {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => HookError::new(
+            NodeReason::AttachFailed,
+            format!(
+                "cannot attach to {target}: {error}; uprobes need CAP_SYS_ADMIN on this kernel, as on every one since \
+                 Linux 6.16 or a stable update of July 2025: install the chart with agent.privileges=SysAdmin"
+            ),
+        ),
+        _ => from_io(target, error),
     }
 }
 
@@ -211,7 +227,7 @@ fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {
             "; the agent needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (before 5.8: CAP_SYS_ADMIN), and before 5.11 \
-             a high memlock limit"
+             a high memlock limit; agent.privileges=SysAdmin in the chart gives it what older kernels want"
         }
         Some(libc::ENOMEM) => "; the node is short of memory, or (before 5.11) of locked memory",
         Some(libc::E2BIG) => "; it is larger than this kernel takes",

@@ -105,47 +105,71 @@ fn defaults_in_operations_are_those_of_the_command_line() {
     rows("bpfleet-agent", "serve");
 }
 
+/// Every document for users.
+const DOCUMENTS: [&str; 10] = [
+    "README.md",
+    "charts/bpfleet/README.md",
+    "docs/install.md",
+    "docs/upgrade.md",
+    "docs/uninstall.md",
+    "docs/hosts.md",
+    "docs/security-model.md",
+    "docs/operations.md",
+    "docs/troubleshooting.md",
+    "ARCHITECTURE.md",
+];
+
+/// Where a command of ours begins among the words, and which: run as it is, or by another one (`kubectl debug … --`,
+/// `cargo run -p … --`).
+fn ours(words: &[&str]) -> Option<(&'static str, usize)> {
+    words.iter().enumerate().find_map(|(at, word)| {
+        let name = word.rsplit('/').next()?;
+        let binary = ["bpfleet-agent", "bpfleet-operator"]
+            .into_iter()
+            .find(|binary| *binary == name)?;
+        let next = at + 1 + usize::from(words.get(at + 1) == Some(&"--"));
+        let begins = match at.checked_sub(1).map(|before| words[before]) {
+            None | Some("--") => true,
+            Some(before) => before == "-p" && next > at + 1,
+        };
+        let subcommand = words.get(next).filter(|word| !word.starts_with('-'))?;
+        (begins && *subcommand != "load-worker").then_some((binary, next))
+    })
+}
+
 #[test]
 fn commands_shown_in_documents_are_taken() {
     let mut seen = BTreeSet::new();
-    for path in ["README.md", "docs/operations.md", "docs/troubleshooting.md"] {
-        let text = read(path);
-        // As shown with a prompt, and as quoted in a sentence.
+    for path in DOCUMENTS {
+        // Lines that go on in the next one are one command.
+        let text = read(path).replace("\\\n", " ");
+        // As shown with a prompt, and as quoted in a sentence; a block is also something between backquotes.
         let shown = text.lines().filter_map(|line| line.strip_prefix("$ "));
-        for command in shown.chain(text.split('`').skip(1).step_by(2)) {
-            let mut words = command.split_whitespace();
-            let binary = words
-                .next()
-                .unwrap_or_default()
-                .rsplit('/')
-                .next()
-                .unwrap_or_default();
-            if !["bpfleet-agent", "bpfleet-operator"].contains(&binary) {
-                continue;
-            }
-            let Some(subcommand) = words.next().filter(|word| !word.starts_with('-')) else {
+        let quoted = text.split('`').skip(1).step_by(2);
+        for command in shown.chain(quoted.filter(|text| !text.contains("\n$ "))) {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let Some((binary, at)) = ours(&words) else {
                 continue;
             };
-            if subcommand == "load-worker" {
-                continue;
-            }
+            let subcommand = words[at];
             let taken = flags(&help(binary, subcommand));
-            for flag in words.filter(|word| word.starts_with("--")) {
+            for flag in words[at..].iter().filter(|word| word.starts_with("--")) {
                 assert!(
-                    taken.contains(flag),
+                    taken.contains(*flag),
                     "{path}: {command}: {binary} {subcommand} has no {flag}"
                 );
             }
-            seen.insert(format!("{binary} {subcommand}"));
+            seen.insert(format!("{binary} {subcommand} in {path}"));
         }
     }
     for command in [
-        "bpfleet-agent run",
-        "bpfleet-agent facts",
-        "bpfleet-agent serve",
-        "bpfleet-agent cleanup",
-        "bpfleet-operator serve",
+        "bpfleet-agent run in README.md",
+        "bpfleet-agent facts in README.md",
+        "bpfleet-agent serve in docs/operations.md",
+        "bpfleet-agent cleanup in docs/uninstall.md",
+        "bpfleet-operator serve in docs/operations.md",
+        "bpfleet-operator uninstall in docs/uninstall.md",
     ] {
-        assert!(seen.contains(command), "no document shows {command}: {seen:?}");
+        assert!(seen.contains(command), "{command} is not shown: {seen:?}");
     }
 }

@@ -75,7 +75,10 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* The agent's capabilities as a YAML list. */}}
+{{/*
+The agent's capabilities as a YAML list. DAC_OVERRIDE: binaries that uprobes go to may belong to others than root, and so
+may what lies in a BPF file system that somebody mounted with a mode of their own.
+*/}}
 {{- define "bpfleet.agent.capabilities" -}}
 {{- $capabilities := list "BPF" "PERFMON" "NET_ADMIN" "DAC_OVERRIDE" -}}
 {{- if eq .Values.agent.privileges "SysAdmin" -}}

@@ -21,7 +21,7 @@ fn a_dead_node_and_an_operator_that_is_gone_hold_up_nobody() {
     push_images(cluster, &[VERSION]);
     install(cluster, &chart(), &[]).unwrap();
     place_target(cluster);
-    let hits = hits_program(cluster, "hits");
+    let hits = writes_program(cluster, "hits");
     kubectl.apply(&hits.to_string()).unwrap();
     wait_ready(cluster, "hits");
     let alive: Vec<_> = ["node1", "node2"].map(|name| cluster.node(name).unwrap()).into();

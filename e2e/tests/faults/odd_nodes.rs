@@ -50,7 +50,7 @@ fn each_says_what_it_lacks_and_runs_what_it_can() {
     // Agents are Ready also where nothing can run: they are there to say so.
     install(cluster, &chart(), &[]).unwrap();
     place_target(cluster);
-    let hits = hits_program(cluster, "hits");
+    let hits = writes_program(cluster, "hits");
     kubectl.apply(&hits.to_string()).unwrap();
 
     // ---- no BPF file system, until the chart mounts one

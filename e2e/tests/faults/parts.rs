@@ -1,9 +1,8 @@
 //! Parts of the installation that are missing, or that somebody deletes.
 
 use bpfleet_e2e::{
-    objects,
     real::{RealCluster, RealOptions, diagnose},
-    tools, wait,
+    wait,
 };
 use serde_json::{Value, json};
 
@@ -18,10 +17,8 @@ fn own(cluster: &RealCluster, object: &str) -> Result<Value, String> {
 
 /// Another object for a program: every node has to fetch it, and so to reach the operator.
 fn update(cluster: &RealCluster, name: &str, step: u32) {
-    let source = tools::repository().join("e2e/programs/hits.bpf.c");
-    let object = objects::compile_with(&source, &[&format!("-DSTEP={step}")]).unwrap();
     let before = cluster.kubectl().get_json(&["bpfprogram", name]).unwrap()["status"]["revision"].clone();
-    put_object(cluster, name, &std::fs::read(object).unwrap());
+    put_object(cluster, name, &writes(step));
     wait::until(format!("step {step} of {name} on every node"), SOON * 2, || {
         let status = cluster
             .kubectl()
@@ -60,7 +57,7 @@ fn what_is_missing_is_named_and_what_is_deleted_comes_back() {
     // ---- the agent's image is missing
     let arguments = ["--set", "agent.image.tag=nonesuch", "--wait=false"];
     install(cluster, &chart(), &arguments).unwrap();
-    let hits = hits_program(cluster, "hits");
+    let hits = writes_program(cluster, "hits");
     kubectl.apply(&hits.to_string()).unwrap();
     let said = wait_condition(cluster, "bpfprogram/hits", "Ready", "False/NoLiveAgents");
     assert!(said.contains('2'), "{said}");
@@ -128,4 +125,24 @@ fn what_is_missing_is_named_and_what_is_deleted_comes_back() {
 
     let said = helm(cluster, "test", &["--logs", "--timeout", "120s"]).unwrap();
     assert!(said.contains("Succeeded"), "{said}");
+
+    // ---- a uprobe wants more than the default gives, and says what
+    kubectl
+        .apply(&hits_program(cluster, "uprobe").to_string())
+        .unwrap();
+    let refused = wait_row(cluster, "node1", "uprobe", |row| row["reason"] == "AttachFailed");
+    assert!(
+        refused.to_string().contains("agent.privileges=SysAdmin"),
+        "{refused}"
+    );
+    install(cluster, &chart(), &["--set", "agent.privileges=SysAdmin"]).unwrap();
+    wait_ready(cluster, "uprobe");
+    for node in cluster.nodes() {
+        assert_eq!(
+            start_target(node).hit(5),
+            counted(node, "uprobe"),
+            "{}",
+            node.name()
+        );
+    }
 }

@@ -8,7 +8,6 @@ use std::{
 
 use bpfleet_e2e::{
     real::{RealCluster, RealOptions, diagnose},
-    target::{self, Target},
     wait,
 };
 use serde_json::{Value, json};
@@ -76,7 +75,7 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
         notes.trim_end().ends_with("kubectl get bpfprograms,bpfnodes"),
         "{notes}"
     );
-    let hits = hits_program(cluster, "hits");
+    let hits = writes_program(cluster, "hits");
     kubectl.apply(&hits.to_string()).unwrap();
     wait_ready(cluster, "hits");
     measured("from helm install to the first program Ready", started);
@@ -88,9 +87,10 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
 
     // ---- at work
     let nodes = cluster.nodes();
-    let mut targets: Vec<Target> = nodes.iter().map(start_target).collect();
-    for (node, target) in nodes.iter().zip(&mut targets) {
-        assert_eq!(target.hit(5), counted(node, "hits"), "{}", node.name());
+    let mut target = start_target(&nodes[0]);
+    let so_far = target.hit(5);
+    for node in nodes {
+        assert_eq!(counted(node, "hits"), so_far, "{}", node.name());
         println!(
             "measured: agent on {}: {:?} KiB resident, anonymous; operator: {:?}",
             node.name(),
@@ -105,8 +105,8 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
     let old_crd = crd(cluster);
 
     // ---- up, with events all the time
-    let pumps: Vec<_> = targets.iter_mut().map(Target::pump).collect();
-    pumps.iter().for_each(|pump| pump.wait_for(100));
+    let pump = target.pump();
+    pump.wait_for(100);
     let started = Instant::now();
     install(cluster, &chart(), &[]).unwrap();
     kubectl
@@ -121,9 +121,9 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
         .unwrap();
     measured("helm upgrade of operator and both agents", started);
     wait_ready(cluster, "hits");
-    pumps.iter().for_each(|pump| pump.wait_for(100));
-    let made: Vec<u64> = pumps.into_iter().map(target::Pump::stop).collect();
-    for ((node, before), all) in nodes.iter().zip(&before).zip(made) {
+    pump.wait_for(100);
+    let all = pump.stop();
+    for (node, before) in nodes.iter().zip(&before) {
         let seen = counted(node, "hits");
         println!(
             "measured: {} of {all} events seen on {} across helm upgrade",

@@ -97,29 +97,53 @@ pub fn program(name: &str, hooks: Value) -> Value {
     program
 }
 
-/// Where the target lies on every node.
-pub const TARGET: &str = "/tmp/target";
+/// Where the target lies on every node. Its name is this test process's own: the kernel is all nodes'.
+pub fn target_path() -> String {
+    format!("/tmp/target-{}", std::process::id())
+}
 
 /// Puts the target, whose calls are counted, on every node.
 pub fn place_target(cluster: &RealCluster) {
     let binary = target::build(cluster.scratch().path());
     for node in cluster.nodes() {
-        let place = node.root().unwrap().join(TARGET.trim_start_matches('/'));
+        let place = node.root().unwrap().join(target_path().trim_start_matches('/'));
         std::fs::copy(&binary, place).unwrap();
     }
 }
 
 /// Runs the target on a node.
 pub fn start_target(node: &RealNode) -> Target {
-    Target::start_by(&mut node.command(TARGET).unwrap())
+    Target::start_by(&mut node.command(&target_path()).unwrap())
 }
 
-/// One that counts calls of the target's function, with its object.
+fn compiled(source: &str, flags: &[String]) -> Vec<u8> {
+    let source = tools::repository().join(format!("e2e/programs/{source}.bpf.c"));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    std::fs::read(objects::compile_with(&source, &flags).unwrap()).unwrap()
+}
+
+/// An object that counts, in steps, what any target of this test does on any node. It needs no more rights than the chart
+/// gives by default.
+pub fn writes(step: u32) -> Vec<u8> {
+    let name = target_path().rsplit('/').next().unwrap_or_default().to_owned();
+    let flags = [
+        format!("-DSTEP={step}"),
+        format!("-DNAME=\"{name}\""),
+        format!("-DNR_WRITE={}", nix::libc::SYS_write),
+    ];
+    compiled("writes", &flags)
+}
+
+/// A BpfProgram of that object for every node.
+pub fn writes_program(cluster: &RealCluster, name: &str) -> Value {
+    put_object(cluster, name, &writes(1));
+    program(name, Value::Null)
+}
+
+/// One that counts, by a uprobe, calls of the target's function on the node it runs on.
 pub fn hits_program(cluster: &RealCluster, name: &str) -> Value {
-    let source = tools::repository().join("e2e/programs/hits.bpf.c");
-    let object = objects::compile_with(&source, &["-DSTEP=1"]).unwrap();
-    put_object(cluster, name, &std::fs::read(object).unwrap());
-    let target = json!({"binary": {"path": TARGET, "symbol": FUNCTION}});
+    put_object(cluster, name, &compiled("hits", &[]));
+    let target = json!({"binary": {"path": target_path(), "symbol": FUNCTION}});
     program(
         name,
         json!([{"name": "hit", "anyOf": [{"program": "on_hit", "target": target}]}]),

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use bpfleet_crds::{BpfRevision, BpfRevisionSpec, NodeReason, revision::RevisionObject, strict};
+use bpfleet_crds::{
+    BpfRevision, BpfRevisionSpec, NodeReason, canonical::revision_name, revision::RevisionObject, strict,
+};
 use futures::{FutureExt, future::BoxFuture};
 use kube::{Api, Client, Resource, api::DynamicObject, core::ApiResource};
 use serde_json::Value;
@@ -96,9 +98,10 @@ impl Source for ClusterSource {
     }
 }
 
-/// Reads a revision whole, or refuses it.
+/// Reads a revision whole, or refuses it. Its name is a hash of its content, which tells when something is missing:
+/// with CRDs older than the operator that made it, the API server drops fields in silence.
 fn read(name: &str, value: &Value) -> Result<BpfRevisionSpec, Failure> {
-    strict::from_value(value).map_err(|error| match error {
+    let spec: BpfRevisionSpec = strict::from_value(value).map_err(|error| match error {
         strict::StrictError::UnknownFields(_) => Failure::new(
             NodeReason::AgentTooOld,
             format!(
@@ -110,5 +113,43 @@ fn read(name: &str, value: &Value) -> Result<BpfRevisionSpec, Failure> {
             NodeReason::InvalidRevision,
             format!("revision {name} cannot be read: {error}"),
         ),
-    })
+    })?;
+    match revision_name(&spec) {
+        Ok(own) if own == name => Ok(spec),
+        Ok(own) => Err(Failure::new(
+            NodeReason::InvalidRevision,
+            format!(
+                "BpfRevision {name} does not hold what it was named for (that is {own}): it was edited, or CRDs older than \
+                 the operator dropped fields of it; bring the CRDs to the operator's version, or delete the BpfRevision"
+            ),
+        )),
+        Err(error) => Err(Failure::new(
+            NodeReason::InvalidRevision,
+            format!("revision {name} cannot be named anew: {error}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_revision_is_what_its_name_says_or_refused() {
+        let object = json!({"digest": format!("sha256:{}", "0".repeat(64))});
+        let value = json!({"program": "p", "variants": [{"name": "main", "objects": [object]}]});
+        let spec: BpfRevisionSpec = serde_json::from_value(value.clone()).unwrap();
+        let name = revision_name(&spec).unwrap();
+        assert_eq!(read(&name, &value).unwrap(), spec);
+        let mut pruned = value.clone();
+        pruned["variants"][0]["name"] = json!("other");
+        let failure = read(&name, &pruned).unwrap_err();
+        assert_eq!(failure.reason, NodeReason::InvalidRevision);
+        assert!(failure.message.contains("dropped fields"), "{failure}");
+        let mut newer = value;
+        newer["sandbox"] = json!({"strict": true});
+        assert_eq!(read(&name, &newer).unwrap_err().reason, NodeReason::AgentTooOld);
+    }
 }

@@ -22,6 +22,8 @@ pub async fn run(source: Arc<ClusterSource>, architecture: String, mut view: cha
             .borrow_and_update()
             .rows
             .iter()
+            // What runs here and shall not is given to nobody by the operator, and would not be loaded again either.
+            .filter(|row| row.reason.is_none())
             .filter_map(|row| row.revision.clone())
             .collect();
         kept.retain(|revision| running.contains(revision));

@@ -143,7 +143,8 @@ async fn answer(shared: &Shared, digest: &str, headers: &HeaderMap) -> Result<Re
     Ok((headers, bytes).into_response())
 }
 
-/// A node gets only objects of revisions that it shall run or runs.
+/// A node gets only objects of revisions that it shall run by its BpfNode's spec, which the operator writes. Not by its
+/// status: that is written with the node's own token, and who has stolen it could name there whatever it likes.
 async fn may_have(shared: &Shared, caller: &Caller, digest: Digest) -> Result<(), Refusal> {
     if !shared.store.knows(digest) {
         return Err(Refusal(
@@ -171,10 +172,10 @@ async fn may_have(shared: &Shared, caller: &Caller, digest: Digest) -> Result<()
             .flat_map(|variant| &variant.objects)
             .any(|object| object.digest == digest)
     };
-    if bpf_node.revisions().any(names) {
+    if bpf_node.programs.iter().any(|entry| names(&entry.revision)) {
         Ok(())
     } else {
-        let message = format!("node {} runs nothing that needs {digest}", caller.node);
+        let message = format!("node {} shall run nothing that needs {digest}", caller.node);
         Err(Refusal(StatusCode::FORBIDDEN, message))
     }
 }

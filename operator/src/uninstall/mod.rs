@@ -38,8 +38,8 @@ use crate::{
     view::{AgentView, BpfNodeView, NodeView},
 };
 
-/// How long the operator's pods may take to end; their grace is shorter.
-const OPERATOR_ENDS_WITHIN: Duration = Duration::from_secs(60);
+/// How long the operator's pods may take to end: their grace, and what the kubelet needs.
+const OPERATOR_ENDS_WITHIN: Duration = Duration::from_secs(45);
 /// How often nodes are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Writes at once.

@@ -12,7 +12,7 @@ use bpfleet_crds::{
     BpfNode, BpfProgram,
     names::{
         AGENT_COMPONENT, APP_LABEL, APP_NAME, ARTIFACT_CONFIG_MAP, ARTIFACT_TLS_SECRET, COMPONENT_LABEL,
-        OPERATOR_COMPONENT, OPERATOR_LEASE,
+        OPERATOR_COMPONENT, OPERATOR_LEASE, VERIFY_POD,
     },
 };
 use futures::{StreamExt as _, stream};
@@ -255,11 +255,12 @@ async fn release_programs(clients: &Clients) -> Result<usize, UninstallError> {
     Ok(count)
 }
 
-/// Deletes what the operator made in its namespace and Helm does not know. Copies of objects go with their revisions.
+/// Deletes what was made in the namespace and Helm does not delete. Copies of objects go with their revisions.
 async fn delete_own(clients: &Clients) -> Result<(), ApiError> {
     delete(&clients.config_maps, "ConfigMap", ARTIFACT_CONFIG_MAP).await?;
     delete(&clients.secrets, "Secret", ARTIFACT_TLS_SECRET).await?;
-    delete(&clients.leases, "Lease", OPERATOR_LEASE).await
+    delete(&clients.leases, "Lease", OPERATOR_LEASE).await?;
+    delete(&clients.pods, "Pod", VERIFY_POD).await
 }
 
 async fn delete<K>(api: &Api<K>, kind: &str, name: &str) -> Result<(), ApiError>

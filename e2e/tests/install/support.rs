@@ -269,10 +269,12 @@ pub fn leftovers(node: &RealNode) -> Vec<String> {
             .map(str::to_owned),
     );
     let mounts = node.run(&["cat", "/proc/mounts"]).unwrap();
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
     left.extend(
-        mounts
-            .lines()
-            .filter(|line| line.contains("bpfleet-agent") || line.contains("bpfleet/"))
+        places
+            .filter(|place| {
+                place.contains("bpfleet") && (place.starts_with("/sys/") || place.starts_with("/var/lib/"))
+            })
             .map(str::to_owned),
     );
     left

@@ -57,6 +57,8 @@ under=${target//-/_}
 # paths are left as they are.
 cflags=()
 [[ $out$home == *' '* ]] || cflags=("-ffile-prefix-map=$home=/cargo" "-ffile-prefix-map=$out=/bpfleet/target")
+# Under cargo, as in a test that wants the images, build scripts would take its variables for changes.
+unset "${!CARGO_PKG_@}" "${!CARGO_BIN_@}" CARGO_MANIFEST_DIR CARGO_MANIFEST_PATH CARGO_CRATE_NAME CARGO_PRIMARY_PACKAGE
 selected=()
 for package in "${packages[@]}"; do selected+=(-p "$package"); done
 env -u RUSTFLAGS CARGO_ENCODED_RUSTFLAGS="${flags%$'\x1f'}" CARGO_TARGET_DIR="$out" CARGO_INCREMENTAL=0 \

@@ -13,8 +13,9 @@ use k8s_openapi::{
 };
 use kube::{
     Api,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
+use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 
 use crate::error::{ApiError, chain};
@@ -67,6 +68,46 @@ pub fn held(lease: &LeaseSpec, identity: &str, step: Step, now: jiff::Timestamp)
         held.lease_transitions = Some(lease.lease_transitions.unwrap_or(0).saturating_add(1));
     }
     held
+}
+
+/// Longest time until a leader whose Lease was taken away has noticed, and stopped.
+pub const STOPS_WITHIN: Duration = PERIOD.saturating_add(REQUEST);
+
+/// Takes a Lease from whoever holds it, so that nobody leads as long as it lasts. Whoever did is the answer.
+///
+/// # Errors
+/// The API server refused or cannot be reached.
+pub async fn take_away(
+    api: &Api<Lease>,
+    name: &str,
+    identity: &str,
+    lasts: Duration,
+    now: jiff::Timestamp,
+) -> Result<Option<String>, kube::Error> {
+    let mut lease = match api.get_opt(name).await? {
+        Some(lease) => lease,
+        None => {
+            let metadata = ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            };
+            let lease = Lease { metadata, spec: None };
+            api.create(&PostParams::default(), &lease).await?
+        }
+    };
+    let spec = lease.spec.take().unwrap_or_default();
+    let holder = spec
+        .holder_identity
+        .clone()
+        .filter(|holder| !holder.is_empty() && holder != identity);
+    let spec = LeaseSpec {
+        lease_duration_seconds: i32::try_from(lasts.as_secs()).ok(),
+        ..held(&spec, identity, Step::Acquire, now)
+    };
+    // Not a replacement of the version that was read: whoever renews it meanwhile must lose it all the same.
+    let patch = Patch::Merge(json!({"spec": spec}));
+    api.patch(name, &PatchParams::default(), &patch).await?;
+    Ok(holder)
 }
 
 /// Takes part in the election.

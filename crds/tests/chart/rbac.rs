@@ -133,7 +133,11 @@ fn uninstalling_may_stop_the_operator_and_empty_nodes_and_nothing_else() {
             "update,patch apps/deployments/scale=bpfleet-operator",
             &format!("delete /configmaps={}", names::ARTIFACT_CONFIG_MAP),
             &format!("delete /secrets={}", names::ARTIFACT_TLS_SECRET),
-            &format!("delete coordination.k8s.io/leases={}", names::OPERATOR_LEASE),
+            "create coordination.k8s.io/leases",
+            &format!(
+                "get,patch,delete coordination.k8s.io/leases={}",
+                names::OPERATOR_LEASE
+            ),
             &format!("delete /pods={}", names::VERIFY_POD),
             "get,list,watch /pods",
         ])

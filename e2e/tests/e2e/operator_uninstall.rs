@@ -43,7 +43,8 @@ fn live_nodes_are_emptied_the_others_named_and_every_object_let_go() {
     away.node.set_node_ready(false).unwrap();
     bare.agent.kill().unwrap();
     bare.node.set_agent_ready(false).unwrap();
-    operator.stop().unwrap();
+    // Nor can the operator: there is nobody to end its pod. It must not tell the nodes again what to run.
+    leads(&operator).unwrap();
 
     // An agent that hangs is waited for, and then named; nobody is kept from leaving.
     live.agent.process().signal(Signal::SIGSTOP).unwrap();
@@ -85,6 +86,9 @@ fn live_nodes_are_emptied_the_others_named_and_every_object_let_go() {
             .unwrap();
         assert_eq!(found, "", "{object} is left");
     }
+
+    assert!(leads(&operator).is_err(), "its Lease was taken away");
+    operator.stop().unwrap();
 
     // The next agent has nothing to run, and leaves nothing when it ends.
     let root = live.agent.pin_root();

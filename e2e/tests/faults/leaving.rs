@@ -19,7 +19,10 @@ fn a_dead_node_and_an_operator_that_is_gone_hold_up_nobody() {
     let _report = diagnose::on_failure(cluster).about(&["bpf"]);
     let kubectl = cluster.kubectl();
     push_images(cluster, &[VERSION]);
+    // The operator runs where it cannot be ended later.
+    kubectl.run(&["cordon", "node1", "node2"]).unwrap();
     install(cluster, &chart(), &[]).unwrap();
+    kubectl.run(&["uncordon", "node1", "node2"]).unwrap();
     place_target(cluster);
     let hits = writes_program(cluster, "hits");
     kubectl.apply(&hits.to_string()).unwrap();
@@ -27,7 +30,7 @@ fn a_dead_node_and_an_operator_that_is_gone_hold_up_nobody() {
     let alive: Vec<_> = ["node1", "node2"].map(|name| cluster.node(name).unwrap()).into();
     let pins: Vec<_> = alive.iter().map(|node| pinned(node)).collect();
 
-    // Its kubelet falls silent, its agent and its kernel go on: as when a network is cut.
+    // Its kubelet falls silent; the operator there, its agent and its kernel go on.
     let doomed = cluster.node("doomed").unwrap();
     let there = pinned(doomed);
     doomed.stop_kubelet().unwrap();
@@ -37,9 +40,14 @@ fn a_dead_node_and_an_operator_that_is_gone_hold_up_nobody() {
     kubectl
         .run(&["-n", NAMESPACE, "delete", "deployment/bpfleet-operator", "--wait"])
         .unwrap();
-    // Not its own mind: agents of a silent node may still reach the API. This one is cut off as well.
-    let agents = doomed.run(&["pkill", "-KILL", "-f", "^/bpfleet-agent serve"]);
-    agents.unwrap();
+    // An agent of a silent node may still reach the API, and would do as it is told. This one cannot.
+    doomed
+        .run(&["pkill", "-KILL", "-f", "^/bpfleet-agent serve"])
+        .unwrap();
+    assert!(
+        doomed.run(&["pgrep", "-f", "^/bpfleet-operator serve"]).is_ok(),
+        "the operator is to be alive where nobody can end it"
+    );
 
     let said = helm(cluster, "uninstall", &["--wait", "--timeout", "240s", "--debug"]).unwrap();
     println!("{said}");

@@ -257,9 +257,9 @@ pub fn wait_gone(ids: &BTreeSet<(&'static str, u64)>) {
 pub fn leftovers(node: &RealNode) -> Vec<String> {
     let mut left = Vec::new();
     for path in [PIN_ROOT, "/var/lib/bpfleet", "/etc/bpfleet", "/run/bpfleet"] {
-        if node.run(&["test", "-e", path]).is_ok() {
-            left.push(path.to_owned());
-        }
+        // With what is in it; a path that is not there has nothing.
+        let found = node.run(&["find", path]).unwrap_or_default();
+        left.extend(found.lines().map(str::to_owned));
     }
     let processes = node.run(&["ps", "-e", "-o", "args"]).unwrap_or_default();
     left.extend(

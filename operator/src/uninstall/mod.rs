@@ -35,11 +35,16 @@ use self::plan::{NodeStanding, standings};
 use crate::{
     config::Uninstall,
     error::{ApiError, chain},
+    leader,
     view::{AgentView, BpfNodeView, NodeView},
 };
 
 /// How long the operator's pods may take to end: their grace, and what the kubelet needs.
 const OPERATOR_ENDS_WITHIN: Duration = Duration::from_secs(45);
+/// How long the Lease lasts beyond all waiting: until Helm has deleted the operator's account.
+const OUTLASTS: Duration = Duration::from_secs(120);
+/// Who holds the Lease meanwhile.
+const IDENTITY: &str = "bpfleet-uninstall";
 /// How often nodes are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Writes at once.
@@ -94,7 +99,7 @@ impl Clients {
 /// The API server cannot be reached, or refuses.
 pub async fn run(config: &Uninstall, client: &Client, out: &mut impl Write) -> Result<(), UninstallError> {
     let clients = Clients::new(client, &config.namespace);
-    stop_operator(&clients, &config.deployment, out).await?;
+    let ended = stop_operator(&clients, config, out).await?;
     let emptied = empty_nodes(&clients).await?;
     writeln!(out, "told {} to run nothing", many(emptied, "node"))?;
     let unclean = wait_for_nodes(&clients, config.timeout, out).await?;
@@ -104,7 +109,7 @@ pub async fn run(config: &Uninstall, client: &Client, out: &mut impl Write) -> R
         "let go of {}; they stay until you delete them or the CRDs",
         many(released, "BpfProgram")
     )?;
-    delete_own(&clients).await?;
+    delete_own(&clients, ended).await?;
     if unclean.is_empty() {
         writeln!(out, "every node is clean")?;
     } else {
@@ -123,8 +128,19 @@ pub async fn run(config: &Uninstall, client: &Client, out: &mut impl Write) -> R
     Ok(())
 }
 
-/// An operator that goes on would tell the nodes again what to run.
-async fn stop_operator(clients: &Clients, name: &str, out: &mut impl Write) -> Result<(), UninstallError> {
+/// Sees to it that no operator leads any more: one that goes on would tell the nodes again what to run. Its pods are
+/// ended, and the Lease is taken away, for a pod on a node that Kubernetes does not reach may go on all the same. Whether
+/// every pod has ended.
+async fn stop_operator(
+    clients: &Clients,
+    config: &Uninstall,
+    out: &mut impl Write,
+) -> Result<bool, UninstallError> {
+    let name = config.deployment.as_str();
+    let lasts = OPERATOR_ENDS_WITHIN + config.timeout + OUTLASTS;
+    let take = || leader::take_away(&clients.leases, OPERATOR_LEASE, IDENTITY, lasts, Timestamp::now());
+    let holder = persist(&format!("take Lease {OPERATOR_LEASE}"), take).await?;
+    let taken = Instant::now();
     let (params, patch) = (
         PatchParams::default(),
         Patch::Merge(json!({"spec": {"replicas": 0}})),
@@ -136,6 +152,7 @@ async fn stop_operator(clients: &Clients, name: &str, out: &mut impl Write) -> R
         Err(error) => return Err(error.into()),
     }
     let deadline = Instant::now() + OPERATOR_ENDS_WITHIN;
+    let mut seen = false;
     let labels = format!("{APP_LABEL}={APP_NAME},{COMPONENT_LABEL}={OPERATOR_COMPONENT}");
     loop {
         let pods: Vec<Pod> = list(&clients.pods, "pods", ListParams::default().labels(&labels)).await?;
@@ -151,18 +168,23 @@ async fn stop_operator(clients: &Clients, name: &str, out: &mut impl Write) -> R
                 format!("{} on {}", pod.name_any(), node.unwrap_or("no node"))
             })
             .collect();
-        if left.is_empty() {
-            return Ok(());
+        let late = Instant::now() >= deadline;
+        if left.is_empty() || late {
+            if late {
+                writeln!(
+                    out,
+                    "these pods of the operator have not ended: {}; they do not lead any more",
+                    left.join(", ")
+                )?;
+            }
+            if let Some(holder) = holder.filter(|_| late || !seen) {
+                // Nobody saw the leader end: it has to notice that it leads no more.
+                tracing::info!("waiting for {holder} to notice that it does not lead any more");
+                tokio::time::sleep_until(taken + leader::STOPS_WITHIN).await;
+            }
+            return Ok(!late);
         }
-        if Instant::now() >= deadline {
-            // Most likely on a node that is away, where it reaches nobody.
-            writeln!(
-                out,
-                "these pods of the operator have not ended: {}; going on without them",
-                left.join(", ")
-            )?;
-            return Ok(());
-        }
+        seen = true;
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -256,10 +278,13 @@ async fn release_programs(clients: &Clients) -> Result<usize, UninstallError> {
 }
 
 /// Deletes what was made in the namespace and Helm does not delete. Copies of objects go with their revisions.
-async fn delete_own(clients: &Clients) -> Result<(), ApiError> {
+async fn delete_own(clients: &Clients, operator_ended: bool) -> Result<(), ApiError> {
     delete(&clients.config_maps, "ConfigMap", ARTIFACT_CONFIG_MAP).await?;
     delete(&clients.secrets, "Secret", ARTIFACT_TLS_SECRET).await?;
-    delete(&clients.leases, "Lease", OPERATOR_LEASE).await?;
+    // An operator that may go on somewhere would take a new one; its account goes soon.
+    if operator_ended {
+        delete(&clients.leases, "Lease", OPERATOR_LEASE).await?;
+    }
     delete(&clients.pods, "Pod", VERIFY_POD).await
 }
 

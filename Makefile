@@ -1,7 +1,7 @@
 # The commands of a developer. `make` alone explains them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup demo test fmt lint generate images tools clean-cache
+.PHONY: help setup demo demo-cluster test e2e fmt lint generate images tools clean-cache
 
 help: ## this text
 	@echo "bpfleet: declare an eBPF program once, every node runs the build that fits its kernel"
@@ -14,11 +14,17 @@ help: ## this text
 setup: ## install what is missing on a Debian machine (apt, Go); nothing if nothing is
 	@scripts/setup.sh
 
-demo: setup ## the whole way on this machine: kubectl apply to a program in the kernel (KEEP=1, EXAMPLE=name)
+demo: setup ## the whole way on this machine: kubectl apply to a program in the kernel (KEEP=1)
 	@scripts/demo.sh
+
+demo-cluster: setup ## a real cluster of two nodes: helm install, run, upgrade, uninstall (KEEP=1)
+	@scripts/demo-cluster.sh
 
 test: ## everything CI runs: format, clippy, generated files, unit and integration tests (root)
 	@scripts/test.sh
+
+e2e: ## what takes too long for CI: faults of nodes, parts and ways out in real clusters (root)
+	@scripts/e2e.sh
 
 fmt: ## format the Rust code
 	cargo fmt --all

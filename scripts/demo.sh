@@ -4,6 +4,7 @@
 # KEEP=1 leaves everything up at the end and says how to use it.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/demo-lib.sh"
 cd "$repo"
 PATH=$PATH:/usr/sbin:/sbin
 [ "$(id -u)" -eq 0 ] || die "the demo loads eBPF programs and mounts a bpffs: run as root (sudo -E make demo)"
@@ -12,48 +13,13 @@ example=execcount
 map=counts
 namespace=bpfleet-system
 state=${TMPDIR:-/tmp}/bpfleet-demo-$$
-work=$(mktemp -d)
-up='' begun=$SECONDS
+begun=$SECONDS
+nothing_stays
 
-# ---- whatever happens, nothing stays
-
-finish() {
-  local code=$?
-  trap - EXIT INT TERM
-  if [ -n "$up" ] && kill -0 "$up" 2>/dev/null; then
-    if [ "$code" -ne 0 ]; then
-      say "${red}the demo failed; the ends of the logs:${plain}"
-      tail -n 15 "$state"/logs/{operator,agent-local}.log >&2 2>/dev/null || true
-    fi
-    kill -TERM "$up" 2>/dev/null || true
-    wait "$up" 2>/dev/null || true
-  fi
-  rm -rf "$work"
-  exit "$code"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# report: what a person asks for when the demo failed.
+report() { tail -n 15 "$state"/logs/{operator,agent-local}.log; }
 
 # ---- helpers
-
-# show COMMAND…: prints a command as a user would type it, and runs it.
-show() {
-  local words=("$@")
-  [ "${words[0]}" != "${KUBECTL:-}" ] || words[0]=kubectl
-  printf '%s$ %s%s\n' "$dim" "${words[*]}" "$plain" >&2
-  "$@"
-}
-
-# until_true SECONDS WHAT COMMAND…: waits for a command to succeed.
-until_true() {
-  local deadline=$((SECONDS + $1)) what=$2
-  shift 2
-  until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $deadline ] || die "waited in vain for: $what"
-    sleep 0.1
-  done
-}
 
 # Every program, link and map pinned below a directory, as "prog 12".
 pinned_ids() {
@@ -85,10 +51,6 @@ counters_move() {
   say "    the sum of all counters went from ${bold}$before${plain} to ${bold}$(total)${plain} while ten processes ran"
 }
 
-compile() {
-  clang -O2 -g -Wall -target bpf -I"/usr/include/$(uname -m)-linux-gnu" -c "$1" -o "$2"
-}
-
 # put_object FILE: the object as a ConfigMap of the name and key that the example refers to.
 put_object() {
   "$KUBECTL" -n "$namespace" create configmap "$object_name" --from-file="$object_key=$1" --dry-run=client -o yaml |
@@ -111,25 +73,7 @@ compile "examples/$example/$example-v2.bpf.c" "$work/v2.o"
 # ---- 2. start
 
 step "2. starting etcd, the API server, operator and an agent on loopback"
-# Should this script be killed outright, the cluster ends too; KEEP=1 lets it stay.
-guard=(setpriv --pdeathsig TERM)
-[ -z "${KEEP:-}" ] || guard=(setsid)
-: >"$work/up.log" # read below, maybe before the child has opened it
-"${guard[@]}" "$bin/bpfleet-e2e" up --state "$state" >>"$work/up.log" 2>&1 &
-up=$!
-deadline=$((SECONDS + 180)) shown=0
-while [ ! -e "$state/env" ]; do
-  kill -0 "$up" 2>/dev/null || { sed -n "$((shown + 1)),\$p" "$work/up.log" >&2; die "the cluster did not start"; }
-  [ $SECONDS -lt $deadline ] || die "the cluster did not start within 180 s; see $state/logs"
-  lines=$(wc -l <"$work/up.log")
-  [ "$lines" -eq "$shown" ] || sed -n "$((shown + 1)),${lines}s/^/    /p" "$work/up.log" >&2
-  shown=$lines
-  sleep 0.1
-done
-sed -n "$((shown + 1)),\$s/^/    /p" "$work/up.log" >&2
-# shellcheck source=/dev/null
-. "$state/env"
-export KUBECONFIG
+start_harness 180 up
 pins=$PIN_ROOT_LOCAL
 counts=$pins/$example/maps/$map
 
@@ -160,10 +104,7 @@ counters_move
 pinned_ids "$pins" | sort -u >>"$work/ids"
 
 if [ -n "${KEEP:-}" ]; then
-  trap - EXIT
-  rm -rf "$work"
-  disown "$up"
-  step "it stays up (KEEP=1)"
+  keep_it
   cat >&2 <<TEXT
     export KUBECONFIG=$KUBECONFIG PATH=${KUBECTL%/*}:\$PATH
     kubectl get bpfprograms,bpfnodes -o wide
@@ -191,11 +132,5 @@ until_true 30 "its programs, links and maps to leave the kernel" ids_gone
 say "    $(sort -u "$work/ids" | wc -l) programs, links and maps were in the kernel, none is now"
 
 step "7. stopping everything"
-kill -TERM "$up"
-wait "$up" || die "the cluster did not end in order: $(tail -n 5 "$work/up.log")"
-up=''
-[ ! -e "$state" ] || die "$state is left"
-! grep -qF "$state" /proc/self/mounts || die "a mount below $state is left"
-left=$(grep -lsF -- "$state" /proc/[0-9]*/cmdline || true)
-[ -z "$left" ] || die "processes are left: $left"
+stop_harness
 say "    no process, mount, pin or file is left; ${green}done${plain} in $((SECONDS - begun))s"

@@ -23,6 +23,7 @@ phase 'format' cargo fmt --all --check
 phase 'tools' scripts/tools.sh all
 phase 'clippy' cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 phase 'build' cargo build --quiet --workspace --all-targets --locked
+phase 'images' scripts/images.sh
 phase 'tests' cargo test --quiet --workspace --locked --no-fail-fast
 summary
 say "${green}all passed${plain} in $((SECONDS - started))s"

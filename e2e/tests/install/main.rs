@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lifecycle;
+mod quick_start;
 #[allow(dead_code, reason = "each binary uses its part")]
 mod support;

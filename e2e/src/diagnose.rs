@@ -14,24 +14,32 @@ use crate::process::tail;
 /// Lines of each log.
 const LOG_LINES: usize = 40;
 
-/// Prints a report of the cluster if the test that holds it panics.
+/// Makes a report about the given words.
+type Report<'c> = dyn Fn(&[String]) -> String + 'c;
+
+/// Prints a report if the test that holds it panics.
 #[must_use = "it reports when it is dropped during a panic"]
 pub struct OnFailure<'c> {
-    cluster: &'c Cluster,
+    report: Box<Report<'c>>,
     about: Vec<String>,
 }
 
 /// Watches over the rest of the scope: `let _watch = diagnose::on_failure(&cluster);`.
 pub fn on_failure(cluster: &Cluster) -> OnFailure<'_> {
-    OnFailure {
-        cluster,
-        about: Vec::new(),
-    }
+    OnFailure::new(|about| report(cluster, about))
 }
 
-impl OnFailure<'_> {
-    /// Limits the report to objects, events and agents' logs with one of these words in their name: what
-    /// other tests have in a shared cluster only distracts. The other logs stay.
+impl<'c> OnFailure<'c> {
+    /// With what makes the report, about the given words only if there are any.
+    pub fn new(report: impl Fn(&[String]) -> String + 'c) -> OnFailure<'c> {
+        OnFailure {
+            report: Box::new(report),
+            about: Vec::new(),
+        }
+    }
+
+    /// Limits the report to what has one of these words in its name: what other tests have in a shared cluster only
+    /// distracts.
     pub fn about(mut self, words: &[&str]) -> Self {
         self.about = words.iter().map(ToString::to_string).collect();
         self
@@ -41,7 +49,7 @@ impl OnFailure<'_> {
 impl Drop for OnFailure<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", report(self.cluster, &self.about));
+            eprintln!("{}", (self.report)(&self.about));
         }
     }
 }

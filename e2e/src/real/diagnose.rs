@@ -2,42 +2,17 @@
 
 use super::RealCluster;
 use super::run::output;
-use crate::diagnose::{conditions, events, logs, section};
+use crate::diagnose::{OnFailure, conditions, events, logs, section};
 use crate::error::{Error, Result};
 use crate::process::tail;
 
 /// Lines of each log.
 const LOG_LINES: usize = 40;
 
-/// Prints a report of the cluster if the test that holds it panics.
-#[must_use = "it reports when it is dropped during a panic"]
-pub struct OnFailure<'c> {
-    cluster: &'c RealCluster,
-    about: Vec<String>,
-}
-
-/// Watches over the rest of the scope: `let _watch = diagnose::on_failure(&cluster);`.
+/// Watches over the rest of the scope: `let _watch = diagnose::on_failure(&cluster);`. With `about`, only pods, objects
+/// and events with one of the words in their name or namespace are reported.
 pub fn on_failure(cluster: &RealCluster) -> OnFailure<'_> {
-    OnFailure {
-        cluster,
-        about: Vec::new(),
-    }
-}
-
-impl OnFailure<'_> {
-    /// Limits the report to pods, objects and events with one of these words in their name or namespace.
-    pub fn about(mut self, words: &[&str]) -> Self {
-        self.about = words.iter().map(ToString::to_string).collect();
-        self
-    }
-}
-
-impl Drop for OnFailure<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", report(self.cluster, &self.about));
-        }
-    }
+    OnFailure::new(|about| report(cluster, about))
 }
 
 /// Pods, nodes, events, bpfleet's objects, logs of pods and programs, and what each node has in its kernel;

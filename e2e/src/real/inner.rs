@@ -7,29 +7,16 @@ use std::process::Command;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use serde::{Deserialize, Serialize};
 
-use super::options::NodeOptions;
+use super::options::Spec;
 use super::{cgroups, root};
 use crate::error::{During, Error, Result, write_file};
-
-/// What a node's first process is told.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Spec {
-    /// What the node shall be like.
-    pub options: NodeOptions,
-    /// The node's directory on the host, which it sees under the same path.
-    pub dir: PathBuf,
-    /// Directories of the host that it needs as well, read-only, should they be on another file system.
-    pub needed: Vec<PathBuf>,
-    /// Its `/etc/hosts`.
-    pub hosts: String,
-}
 
 /// File in the node's directory with the pid of its first process, as the host sees it.
 pub const PID: &str = "pid";
 /// File in the node's directory that says that its file systems are as they should be.
 pub const READY: &str = "ready";
+
 /// Joins control groups and becomes another program; with `outlive`, one that does not end with whoever
 /// started it.
 pub fn join(groups: &[PathBuf], outlive: bool, command: &[String]) -> Result<()> {

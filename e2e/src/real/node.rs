@@ -12,10 +12,9 @@ use serde_json::Value;
 
 use super::cgroups::Group;
 use super::control::Files;
-use super::inner::Spec;
 use super::machine::{Machine, end, enter};
 use super::network::{self, Network};
-use super::options::NodeOptions;
+use super::options::{NodeOptions, Spec};
 use super::run::output;
 use super::{config, images};
 use crate::certs::Pair;

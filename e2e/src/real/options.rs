@@ -1,6 +1,6 @@
 //! What a real cluster shall be like.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,19 @@ pub enum Tracefs {
     Unmounted,
     /// Not even the directory, as with a kernel that was built without tracing.
     Absent,
+}
+
+/// What a node's first process is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// What the node shall be like.
+    pub options: NodeOptions,
+    /// The node's directory on the host, which it sees under the same path.
+    pub dir: PathBuf,
+    /// Directories of the host that it needs as well, read-only, should they be on another file system.
+    pub needed: Vec<PathBuf>,
+    /// Its `/etc/hosts`.
+    pub hosts: String,
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 
-use super::inner::Spec;
-use super::options::{NodeOptions, Tracefs};
+use super::options::{NodeOptions, Spec, Tracefs};
 use crate::error::{During, Result, make_dir};
 
 /// The node's disk, in its directory: what it writes.

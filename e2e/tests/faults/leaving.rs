@@ -61,16 +61,7 @@ fn a_dead_node_and_an_operator_that_is_gone_hold_up_nobody() {
         })
         .unwrap();
     }
-    kubectl
-        .run(&[
-            "delete",
-            "crd",
-            "--timeout=60s",
-            "bpfprograms.bpfleet.io",
-            "bpfrevisions.bpfleet.io",
-            "bpfnodes.bpfleet.io",
-        ])
-        .unwrap();
+    delete_crds(cluster);
 
     // What is left of it is cleaned on the node itself, with nobody to ask.
     assert_eq!(pinned(doomed), there, "nobody was there to remove it");

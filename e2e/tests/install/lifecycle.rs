@@ -194,16 +194,7 @@ fn installed_upgraded_and_uninstalled_without_a_lost_event_and_without_a_trace()
 
     // What the user made is the user's, says that it does not run, and can be deleted without anybody's help.
     wait_condition(cluster, "bpfprogram/hits", "Ready", "False/Uninstalled");
-    kubectl
-        .run(&[
-            "delete",
-            "crd",
-            "--timeout=60s",
-            "bpfprograms.bpfleet.io",
-            "bpfrevisions.bpfleet.io",
-            "bpfnodes.bpfleet.io",
-        ])
-        .unwrap();
+    delete_crds(cluster);
 }
 
 /// Names of a component's pods that are not ending.

@@ -79,6 +79,14 @@ pub fn install(cluster: &RealCluster, chart: &Path, arguments: &[&str]) -> Resul
     helm(cluster, "upgrade", &all)
 }
 
+/// Deletes the CRDs, and with them every object of theirs; nothing is in the way of that.
+pub fn delete_crds(cluster: &RealCluster) {
+    let names = ["bpfprograms", "bpfrevisions", "bpfnodes"].map(|name| format!("{name}.bpfleet.io"));
+    let names = names.each_ref().map(String::as_str);
+    let delete = [&["delete", "crd", "--timeout=60s"][..], &names].concat();
+    cluster.kubectl().run(&delete).unwrap();
+}
+
 /// A ConfigMap of the namespace with an object at key `o`, made or replaced.
 pub fn put_object(cluster: &RealCluster, name: &str, bytes: &[u8]) {
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": NAMESPACE},

@@ -10,6 +10,8 @@
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use bpfleet_e2e::binaries;
+use serde::Deserialize as _;
+use serde_json::Value;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
@@ -172,4 +174,72 @@ fn commands_shown_in_documents_are_taken() {
     ] {
         assert!(seen.contains(command), "{command} is not shown: {seen:?}");
     }
+}
+
+#[test]
+fn flags_in_the_chart_are_those_that_the_commands_take() {
+    let helm = bpfleet_e2e::tools::NodeTools::find().unwrap().helm;
+    let everything =
+        "agent.metrics.enabled=true,agent.bpffs.mount=true,operator.insecureRegistries={r.test:5000}";
+    let run = Command::new(helm)
+        .args([
+            "template",
+            "bpfleet",
+            "charts/bpfleet",
+            "--kube-version",
+            "1.33.0",
+            "--set",
+            everything,
+        ])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let mut seen = BTreeSet::new();
+    for document in serde_norway::Deserializer::from_slice(&run.stdout) {
+        let document = Value::deserialize(document).unwrap();
+        let spec = [
+            "/spec/template/spec",
+            // A Pod's.
+            "/spec",
+        ]
+        .iter()
+        .find_map(|path| {
+            document
+                .pointer(path)
+                .filter(|spec| spec["containers"].is_array())
+        });
+        let Some(spec) = spec else { continue };
+        let containers = ["initContainers", "containers"]
+            .iter()
+            .filter_map(|key| spec[key].as_array());
+        for container in containers.flatten() {
+            let image = container["image"].as_str().unwrap();
+            let binary = if image.contains("bpfleet-operator") {
+                "bpfleet-operator"
+            } else {
+                "bpfleet-agent"
+            };
+            let arguments: Vec<&str> = container["args"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
+            let taken = flags(&help(binary, arguments[0]));
+            for argument in arguments.iter().filter(|argument| argument.starts_with("--")) {
+                let flag = argument.split('=').next().unwrap();
+                assert!(taken.contains(flag), "{binary} {} has no {flag}", arguments[0]);
+            }
+            seen.insert(format!("{binary} {}", arguments[0]));
+        }
+    }
+    let expected = [
+        "bpfleet-agent mount-bpffs",
+        "bpfleet-agent serve",
+        "bpfleet-operator serve",
+        "bpfleet-operator uninstall",
+        "bpfleet-operator verify",
+    ];
+    assert_eq!(seen, expected.map(str::to_owned).into());
 }

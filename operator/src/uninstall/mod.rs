@@ -5,6 +5,7 @@
 //! with an error.
 
 mod plan;
+mod requests;
 
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
@@ -23,18 +24,20 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Node, Pod, Secret},
 };
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    Api, Client, ResourceExt as _,
+    api::{ListParams, Patch, PatchParams},
     core::DeserializeGuard,
 };
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::Instant;
 
-use self::plan::{NodeStanding, standings};
+use self::{
+    plan::{NodeStanding, standings},
+    requests::{delete, gone_is_fine, list, persist},
+};
 use crate::{
     config::Uninstall,
-    error::{ApiError, chain},
+    error::ApiError,
     leader,
     view::{AgentView, BpfNodeView, NodeView},
 };
@@ -49,10 +52,6 @@ const IDENTITY: &str = "bpfleet-uninstall";
 const LOOK: Duration = Duration::from_secs(1);
 /// Writes at once.
 const AT_ONCE: usize = 16;
-/// Objects in one answer of the API server.
-const PAGE: u32 = 500;
-/// Tries of a request, a second apart: an API server may be restarting just now.
-const TRIES: u32 = 10;
 /// Most nodes that are named; the rest are counted.
 const MAX_NAMED: usize = 50;
 
@@ -288,63 +287,7 @@ async fn delete_own(clients: &Clients, operator_ended: bool) -> Result<(), ApiEr
     delete(&clients.pods, "Pod", VERIFY_POD).await
 }
 
-async fn delete<K>(api: &Api<K>, kind: &str, name: &str) -> Result<(), ApiError>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let params = DeleteParams::default();
-    gone_is_fine(persist(&format!("delete {kind} {name}"), || api.delete(name, &params)).await)
-}
-
-/// Lists all, page by page. Of a kind whose CRD is gone there are none.
-async fn list<K>(api: &Api<K>, what: &str, params: ListParams) -> Result<Vec<K>, ApiError>
-where
-    K: Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let mut params = params.limit(PAGE);
-    let mut items = Vec::new();
-    loop {
-        let page = match persist(&format!("list {what}"), || api.list(&params)).await {
-            Err(error) if error.code() == Some(404) => return Ok(items),
-            page => page?,
-        };
-        items.extend(page.items);
-        match page.metadata.continue_ {
-            Some(token) if !token.is_empty() => params = params.continue_token(&token),
-            _ => return Ok(items),
-        }
-    }
-}
-
 /// So many of something, as a person says it.
 fn many(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-fn gone_is_fine<T>(result: Result<T, ApiError>) -> Result<(), ApiError> {
-    match result {
-        Err(error) if error.code() != Some(404) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Tries a request until it is answered: refusals are final, silence and errors of the server are not.
-async fn persist<T, F>(what: &str, attempt: impl Fn() -> F) -> Result<T, ApiError>
-where
-    F: Future<Output = Result<T, kube::Error>>,
-{
-    let mut tries = 1;
-    loop {
-        let error = match attempt().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => ApiError::new(what, error),
-        };
-        let passing = error.code().is_none_or(|code| code == 429 || code >= 500);
-        if !passing || tries == TRIES {
-            return Err(error);
-        }
-        tracing::warn!(error = chain(&error), "trying again");
-        tries += 1;
-        tokio::time::sleep(LOOK).await;
-    }
 }

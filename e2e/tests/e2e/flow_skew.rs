@@ -13,11 +13,11 @@ fn an_agent_whose_status_an_older_schema_prunes_runs_everything_and_does_not_wri
     let _operator = Operator::start(cluster, &OperatorOptions::default()).unwrap();
     let rig = Rig::start(cluster, "skew");
     let _report = diagnose::on_failure(cluster).about(&["skew"]);
-    // To the agent this is a schema from before its version was said in the status, and its facts of cgroups.
+    // To the agent this is a schema from before its version, and the name of its system, were said in the status.
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
     let older = json!([
         {"op": "remove", "path": format!("{schema}/agentVersion")},
-        {"op": "remove", "path": format!("{schema}/facts/properties/cgroup")},
+        {"op": "remove", "path": format!("{schema}/facts/properties/osImage")},
     ]);
     kubectl
         .run(&[
@@ -30,21 +30,24 @@ fn an_agent_whose_status_an_older_schema_prunes_runs_everything_and_does_not_wri
         ])
         .unwrap();
     wait::until("the older schema to be in use", SOON, || {
-        // What is there stays until it is written again.
-        let touch = r#"[{"op": "add", "path": "/status", "value": {}}]"#;
-        kubectl
-            .run(&[
-                "patch",
-                "bpfnode",
-                "skew",
-                "--subresource=status",
-                "--type=json",
-                "-p",
-                touch,
-            ])
-            .map_err(|error| error.to_string())?;
         match rig.bpf_node()?.status {
             Some(status) if status.facts.is_some() && status.agent_version.is_none() => Ok(()),
+            // What is there stays until it is written again, which the agent does when somebody has emptied it.
+            Some(status) if status.agent_version.is_some() => {
+                let empty = r#"[{"op": "add", "path": "/status", "value": {}}]"#;
+                kubectl
+                    .run(&[
+                        "patch",
+                        "bpfnode",
+                        "skew",
+                        "--subresource=status",
+                        "--type=json",
+                        "-p",
+                        empty,
+                    ])
+                    .map_err(|error| error.to_string())?;
+                Err("it was emptied".to_owned())
+            }
             other => Err(format!("{other:?}")),
         }
     })

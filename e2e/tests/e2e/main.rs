@@ -19,4 +19,5 @@ mod operator_program;
 mod operator_support;
 mod operator_uninstall;
 mod registry;
+mod rotation;
 mod shared;

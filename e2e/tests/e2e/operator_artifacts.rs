@@ -13,10 +13,23 @@ pub fn fetch(
     path: &str,
     token: Option<&str>,
 ) -> Result<(u16, Vec<u8>), String> {
+    let address = node.artifact_config().join(names::ARTIFACT_ADDRESS_KEY);
+    let address = std::fs::read_to_string(address).map_err(|error| format!("the address: {error}"))?;
+    fetch_at(cluster, node, &address, path, token)
+}
+
+/// The same at an address of the test's own.
+pub fn fetch_at(
+    cluster: &Cluster,
+    node: &Node<'_>,
+    address: &str,
+    path: &str,
+    token: Option<&str>,
+) -> Result<(u16, Vec<u8>), String> {
     let read = |key: &str| {
         std::fs::read_to_string(node.artifact_config().join(key)).map_err(|error| format!("{key}: {error}"))
     };
-    let (ca, address) = (read(names::ARTIFACT_CA_KEY)?, read(names::ARTIFACT_ADDRESS_KEY)?);
+    let ca = read(names::ARTIFACT_CA_KEY)?;
     let server = read(names::ARTIFACT_SERVER_NAME_KEY)?;
     let address: std::net::SocketAddr = address.parse().map_err(|error| format!("{address}: {error}"))?;
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -83,10 +83,11 @@ fn the_job_has_more_time_than_the_command_and_less_than_helm_gives_it() {
     };
     let (command, deadline) = time("{}");
     assert_eq!(command, "uninstall --timeout 120s");
-    assert!(deadline > 120 && deadline < 300, "{deadline}");
+    // The operator may take 45 s to end before that time begins.
+    assert!(deadline > 120 + 45 + 60 && deadline < 300, "{deadline}");
     assert_eq!(
         time("uninstall: {timeoutSeconds: 600}"),
-        ("uninstall --timeout 600s".to_owned(), 660)
+        ("uninstall --timeout 600s".to_owned(), 750)
     );
 }
 

@@ -135,7 +135,9 @@ fn what_is_missing_is_named_and_what_is_deleted_comes_back() {
         refused.to_string().contains("agent.privileges=SysAdmin"),
         "{refused}"
     );
-    install(cluster, &chart(), &["--set", "agent.privileges=SysAdmin"]).unwrap();
+    // As agent.privileges=SysAdmin does, without SYS_RESOURCE: nobody can give that where these tests may run.
+    let more = ["--set", "agent.extraCapabilities={SYS_ADMIN}"];
+    install(cluster, &chart(), &more).unwrap();
     wait_ready(cluster, "uprobe");
     for node in cluster.nodes() {
         assert_eq!(

@@ -13,6 +13,8 @@ pub const OPERATOR_SERVICE_ACCOUNT: &str = "bpfleet-operator";
 pub const AGENT_SERVICE_ACCOUNT: &str = "bpfleet-agent";
 /// Deployment of the operator.
 pub const OPERATOR_DEPLOYMENT: &str = "bpfleet-operator";
+/// DaemonSet of the agents.
+pub const AGENT_DAEMON_SET: &str = "bpfleet-agent";
 /// Pod of `helm test`, which stays until the next one so that its log can be read.
 pub const VERIFY_POD: &str = "bpfleet-verify";
 /// Lease that the operator's replicas elect their leader with.

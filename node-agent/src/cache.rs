@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use bpfleet_crds::{Digest, object::MAX_OBJECT_BYTES};
@@ -13,6 +14,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// Largest JSON file in the cache, in bytes.
 const MAX_JSON_BYTES: u64 = 4 << 20;
+/// Extension of a file that is not whole yet.
+const FRESH: &str = "new";
+/// Longest time that writing a file takes.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 /// What the node was last told.
 const WANTED: &str = "wanted.json";
 
@@ -140,6 +145,9 @@ impl Cache {
             };
             for entry in entries {
                 let entry = entry.map_err(failed)?;
+                if is_being_written(&entry) {
+                    continue;
+                }
                 if entry.file_name().to_str().is_none_or(|name| !keep.contains(name)) {
                     fs::remove_file(entry.path()).map_err(failed)?;
                 }
@@ -147,6 +155,20 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+/// A file that another task is writing just now, rather than what a crash left long ago.
+fn is_being_written(entry: &fs::DirEntry) -> bool {
+    let fresh = entry
+        .path()
+        .extension()
+        .is_some_and(|extension| extension == FRESH);
+    let age = entry.metadata().and_then(|metadata| metadata.modified());
+    fresh
+        && age
+            .ok()
+            .and_then(|time| time.elapsed().ok())
+            .is_some_and(|age| age < WRITTEN_WITHIN)
 }
 
 fn missing_is_fine(error: io::Error) -> io::Result<()> {
@@ -177,7 +199,7 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), CacheError> {
 
 /// Writes a file so that after a power loss it is there whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
-    let fresh = path.with_extension("new");
+    let fresh = path.with_extension(FRESH);
     let written = || {
         let mut file = File::create(&fresh)?;
         file.write_all(bytes)?;

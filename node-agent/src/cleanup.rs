@@ -24,7 +24,11 @@ pub fn run(
     let word = if dry_run { "would remove" } else { "removed" };
     let (mut found, mut clean) = (false, true);
     // An agent would put back what is removed: it has to be gone, which its lock tells.
-    let held = if pin_root.exists() {
+    let there = |path: &Path| {
+        path.try_exists()
+            .map_err(|error| format!("cannot look at {}: {error}; run as root", path.display()))
+    };
+    let held = if there(pin_root)? {
         match PinRoot::take(pin_root, false) {
             Ok(held) => Some(held),
             // A directory somewhere else holds no pins.
@@ -58,7 +62,7 @@ pub fn run(
             }
         }
     }
-    if cache_dir.exists() {
+    if there(cache_dir)? {
         found = true;
         if dry_run {
             writeln!(out, "{word} the cache {}", cache_dir.display())?;

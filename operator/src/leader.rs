@@ -71,7 +71,7 @@ pub fn held(lease: &LeaseSpec, identity: &str, step: Step, now: jiff::Timestamp)
 }
 
 /// Longest time until a leader whose Lease was taken away has noticed, and stopped.
-pub const STOPS_WITHIN: Duration = PERIOD.saturating_add(REQUEST);
+pub const STOPS_WITHIN: Duration = RENEWED_WITHIN;
 
 /// Takes a Lease from whoever holds it, so that nobody leads as long as it lasts. Whoever did is the answer.
 ///
@@ -205,12 +205,21 @@ impl Election {
             }
         };
         let spec = lease.spec.take().unwrap_or_default();
+        let known = seen.as_ref().map(|(spec, _)| &spec.holder_identity);
+        let is_new = known != Some(&spec.holder_identity);
         let since = match seen {
             Some((known, since)) if *known == spec => *since,
             _ => Instant::now(),
         };
         *seen = Some((spec.clone(), since));
         let step = step(&spec, &self.identity, since.elapsed());
+        if step == Step::Wait && is_new {
+            tracing::info!(
+                holder = spec.holder_identity,
+                seconds = spec.lease_duration_seconds,
+                "another holds the Lease; this replica leads when it is given up or not renewed for so long"
+            );
+        }
         if step == Step::Wait {
             return Ok(false);
         }

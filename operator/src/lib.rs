@@ -14,6 +14,7 @@ pub mod events;
 pub mod health;
 pub mod index;
 pub mod leader;
+pub mod listen;
 pub mod metrics;
 pub mod node;
 pub mod node_write;

@@ -7,7 +7,6 @@ use bpfleet_crds::names::OPERATOR_LEASE;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::{Api, Client};
 use tokio::{
-    net::TcpListener,
     sync::watch,
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
@@ -29,6 +28,7 @@ use crate::{
     health::{self, Health},
     index::Index,
     leader::Election,
+    listen,
     metrics::Metrics,
     node_write,
     objects::registry::Registry,
@@ -113,13 +113,13 @@ pub async fn serve(
         identity,
     );
 
-    let artifacts = TcpListener::bind(config.artifact_listen)
+    let artifacts = listen::bind(config.artifact_listen)
         .await
         .map_err(io_error(format!(
             "cannot listen at --artifact-listen {}",
             config.artifact_listen
         )))?;
-    let health_listener = TcpListener::bind(config.health_listen)
+    let health_listener = listen::bind(config.health_listen)
         .await
         .map_err(io_error(format!(
             "cannot listen at --health-listen {}",

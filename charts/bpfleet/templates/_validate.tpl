@@ -22,6 +22,10 @@ What values.schema.json cannot say: values that contradict each other or the clu
 {{- $wrong = append $wrong (printf "operator.cache.sizeLimit is %s, but the operator keeps up to 1Gi there and its pods would be evicted: set it to 1Gi or more" $values.operator.cache.sizeLimit) -}}
 {{- end -}}
 
+{{- if lt (include "bpfleet.bytes" $values.agent.cache.sizeLimit | int64) 67108864 -}}
+{{- $wrong = append $wrong (printf "agent.cache.sizeLimit is %s, but one object may have 16Mi and an update needs two of each program: set it to 64Mi or more" $values.agent.cache.sizeLimit) -}}
+{{- end -}}
+
 {{- if and $values.agent.metrics.enabled (eq (int $values.agent.metrics.port) (int $values.agent.healthPort)) -}}
 {{- $wrong = append $wrong (printf "agent.metrics.port and agent.healthPort are both %d on the same node: change one of them" (int $values.agent.healthPort)) -}}
 {{- end -}}

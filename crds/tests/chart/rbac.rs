@@ -161,6 +161,7 @@ fn helm_test_reads_and_writes_nothing() {
     assert_eq!(
         grants(&rendered, "Role", "bpfleet-verify"),
         expected(&[
+            &format!("get apps/daemonsets={}", names::AGENT_DAEMON_SET),
             "get,list /pods",
             &format!("get /configmaps={}", names::ARTIFACT_CONFIG_MAP),
         ])

@@ -295,7 +295,7 @@ fn an_agents_health_stays_on_loopback_and_its_metrics_leave_it_on_request() {
     assert_eq!(plain["ports"].as_array().unwrap().len(), 1);
 
     let measured = agent("agent: {metrics: {enabled: true, port: 9001}}");
-    assert!(args(&measured).contains(&"--metrics-listen=0.0.0.0:9001"));
+    assert!(args(&measured).contains(&"--metrics-listen=[::]:9001"));
     let ports = measured["ports"].as_array().unwrap();
     let metrics = ports.iter().find(|port| port["name"] == "metrics").unwrap();
     assert_eq!(
@@ -314,8 +314,8 @@ fn the_operator_is_told_its_service_its_namespace_and_its_name() {
         [
             "serve",
             "--artifact-service=bpfleet-artifacts",
-            "--artifact-listen=0.0.0.0:8443",
-            "--health-listen=0.0.0.0:8080",
+            "--artifact-listen=[::]:8443",
+            "--health-listen=[::]:8080",
             "--cache-dir=/var/cache/bpfleet",
             "--log-format=json",
             "--insecure-registry=a:5000",

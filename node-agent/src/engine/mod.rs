@@ -8,7 +8,7 @@ pub mod source;
 pub mod state;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -107,17 +107,20 @@ pub struct View {
 }
 
 impl View {
-    /// Of a node on which nothing can run: every program that shall run failed for this one reason.
-    pub fn blocked(wanted: &Wanted, failure: Failure) -> Self {
+    /// Of a node on which nothing can be done: every program that shall run, or that was last known to (`running`, by
+    /// name with its revision), failed for this one reason. What may still be attached must not look like gone.
+    pub fn blocked(wanted: &Wanted, running: &BTreeMap<String, String>, failure: Failure) -> Self {
         let row = |name: &String| ProgramStatus {
             name: name.clone(),
+            revision: running.get(name).cloned(),
             reason: Some(failure.reason.to_string()),
             message: Some(truncate(&failure.message, MAX_MESSAGE_BYTES).to_owned()),
             ..ProgramStatus::default()
         };
+        let names: BTreeSet<&String> = wanted.programs.keys().chain(running.keys()).collect();
         Self {
             generation: wanted.generation,
-            rows: wanted.programs.keys().map(row).collect(),
+            rows: names.into_iter().map(row).collect(),
             wanted: count(wanted),
             settled: true,
             blocked: Some(failure),
@@ -259,5 +262,35 @@ fn settle(program: &mut Program, outcome: Done, node: &str, name: &str) {
         Done::Cleaned => program.cleaned(),
         Done::Removed => program.removed(),
         Done::RemoveFailed(message) => program.remove_failed(message, now, &format!("{node}/{name}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bpfleet_crds::NodeReason;
+
+    use super::*;
+
+    #[test]
+    fn what_ran_before_the_node_was_blocked_does_not_look_like_gone() {
+        let wanted = Wanted {
+            generation: Some(7),
+            programs: [("new".to_owned(), "new-1".to_owned())].into(),
+            authoritative: true,
+        };
+        let running = [("old".to_owned(), "old-1".to_owned())].into();
+        let view = View::blocked(&wanted, &running, Failure::new(NodeReason::PinFailed, "no"));
+        let rows: Vec<_> = view
+            .rows
+            .iter()
+            .map(|row| (row.name.as_str(), row.revision.as_deref(), row.reason.as_deref()))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("new", None, Some("PinFailed")),
+                ("old", Some("old-1"), Some("PinFailed"))
+            ]
+        );
     }
 }

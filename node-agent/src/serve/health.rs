@@ -1,9 +1,13 @@
 //! Health, readiness and metrics over HTTP.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use tokio::sync::watch as channel;
+use tokio::{net::TcpListener, sync::watch as channel};
 
 use super::{ServeError, metrics::Metrics, watch::Latest};
 use crate::engine::View;
@@ -31,7 +35,7 @@ pub async fn serve(
     let mut servers = Vec::new();
     for (address, router) in addresses.into_iter().zip([everything, only_metrics]) {
         let Some(address) = address else { continue };
-        let listener = tokio::net::TcpListener::bind(address)
+        let listener = bind(address)
             .await
             .map_err(|source| ServeError::Listen { address, source })?;
         servers.push(axum::serve(listener, router.with_state(shared.clone())).into_future());
@@ -43,6 +47,21 @@ pub async fn serve(
             tracing::error!(%error, "the health endpoint failed");
         }
     })
+}
+
+/// Binds a port. `[::]` stands for every address of both families, and where there is no IPv6 for those of IPv4.
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && error.kind() != io::ErrorKind::AddrInUse =>
+        {
+            let instead = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+            instead.map_err(|_| error)
+        }
+        bound => bound,
+    }
 }
 
 /// Ready: the agent has seen its BpfNode, or runs what its cache says.

@@ -113,7 +113,7 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
     // Held here, so that it outlives the engine.
     let pin_root: Mutex<Option<PinRoot>> = Mutex::default();
     let engine = async {
-        let held = hold::pin_root(&config.paths.pin_root, wanted_seen.clone(), &view).await;
+        let held = hold::pin_root(&config.paths.pin_root, &store, wanted_seen.clone(), &view).await;
         *pin_root.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         // It may have taken somebody who mounted what was missing.
         facts.send_replace(facts::gather(&config.paths));
@@ -128,7 +128,7 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
         metrics.clone(),
     );
     let listeners = [Some(config.health_listen), config.metrics_listen];
-    let health = health::serve(listeners, store, view_seen.clone(), metrics).await?;
+    let health = health::serve(listeners, store.clone(), view_seen.clone(), metrics).await?;
     tokio::select! {
         () = engine => tracing::error!("the engine ended"),
         () = writer => tracing::error!("the status writer ended"),

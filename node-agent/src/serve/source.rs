@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_revision_is_what_its_name_says_or_refused() {
-        let object = json!({"digest": format!("sha256:{}", "0".repeat(64))});
+        let object = json!({"digest": format!("sha256:{}", "0".repeat(64)), "sizeBytes": 1});
         let value = json!({"program": "p", "variants": [{"name": "main", "objects": [object]}]});
         let spec: BpfRevisionSpec = serde_json::from_value(value.clone()).unwrap();
         let name = revision_name(&spec).unwrap();

@@ -55,10 +55,13 @@ pub async fn run(source: Arc<ClusterSource>, architecture: String, mut view: cha
 
 async fn keep(source: &ClusterSource, architecture: &str, revision: &str) -> Result<(), Failure> {
     let spec = source.revision(revision).await?;
-    for variant in &spec.variants {
-        if let Some(object) = variant.object_for(architecture) {
-            source.object(object).await?;
-        }
+    // The one that is loaded: the first that fits.
+    let object = spec
+        .variants
+        .iter()
+        .find_map(|variant| variant.object_for(architecture));
+    if let Some(object) = object {
+        source.object(object).await?;
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ impl Clients {
 /// The API server cannot be reached, or refuses.
 pub async fn run(config: &Uninstall, client: &Client, out: &mut impl Write) -> Result<(), UninstallError> {
     let clients = Clients::new(client, &config.namespace);
-    let ended = stop_operator(&clients, config, out).await?;
+    stop_operator(&clients, config, out).await?;
     let emptied = empty_nodes(&clients).await?;
     writeln!(out, "told {} to run nothing", many(emptied, "node"))?;
     let unclean = wait_for_nodes(&clients, config.timeout, out).await?;
@@ -108,7 +108,7 @@ pub async fn run(config: &Uninstall, client: &Client, out: &mut impl Write) -> R
         "let go of {}; they stay until you delete them or the CRDs",
         many(released, "BpfProgram")
     )?;
-    delete_own(&clients, ended).await?;
+    delete_own(&clients).await?;
     if unclean.is_empty() {
         writeln!(out, "every node is clean")?;
     } else {
@@ -128,13 +128,12 @@ pub async fn run(config: &Uninstall, client: &Client, out: &mut impl Write) -> R
 }
 
 /// Sees to it that no operator leads any more: one that goes on would tell the nodes again what to run. Its pods are
-/// ended, and the Lease is taken away, for a pod on a node that Kubernetes does not reach may go on all the same. Whether
-/// every pod has ended.
+/// ended, and the Lease is taken away, for a pod on a node that Kubernetes does not reach may go on all the same.
 async fn stop_operator(
     clients: &Clients,
     config: &Uninstall,
     out: &mut impl Write,
-) -> Result<bool, UninstallError> {
+) -> Result<(), UninstallError> {
     let name = config.deployment.as_str();
     let lasts = OPERATOR_ENDS_WITHIN + config.timeout + OUTLASTS;
     let take = || leader::take_away(&clients.leases, OPERATOR_LEASE, IDENTITY, lasts, Timestamp::now());
@@ -152,21 +151,8 @@ async fn stop_operator(
     }
     let deadline = Instant::now() + OPERATOR_ENDS_WITHIN;
     let mut seen = false;
-    let labels = format!("{APP_LABEL}={APP_NAME},{COMPONENT_LABEL}={OPERATOR_COMPONENT}");
     loop {
-        let pods: Vec<Pod> = list(&clients.pods, "pods", ListParams::default().labels(&labels)).await?;
-        let ended = |pod: &Pod| {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            matches!(phase, Some("Succeeded" | "Failed"))
-        };
-        let left: Vec<String> = pods
-            .iter()
-            .filter(|pod| !ended(pod))
-            .map(|pod| {
-                let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-                format!("{} on {}", pod.name_any(), node.unwrap_or("no node"))
-            })
-            .collect();
+        let left = operator_pods(clients).await?;
         let late = Instant::now() >= deadline;
         if left.is_empty() || late {
             if late {
@@ -181,11 +167,26 @@ async fn stop_operator(
                 tracing::info!("waiting for {holder} to notice that it does not lead any more");
                 tokio::time::sleep_until(taken + leader::STOPS_WITHIN).await;
             }
-            return Ok(!late);
+            return Ok(());
         }
         seen = true;
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// The operator's pods that have not ended, each with its node.
+async fn operator_pods(clients: &Clients) -> Result<Vec<String>, ApiError> {
+    let labels = format!("{APP_LABEL}={APP_NAME},{COMPONENT_LABEL}={OPERATOR_COMPONENT}");
+    let pods: Vec<Pod> = list(&clients.pods, "pods", ListParams::default().labels(&labels)).await?;
+    let ended = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
+    };
+    let left = pods.iter().filter(|pod| !ended(pod)).map(|pod| {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        format!("{} on {}", pod.name_any(), node.unwrap_or("no node"))
+    });
+    Ok(left.collect())
 }
 
 /// Empties every BpfNode's spec. How many there are.
@@ -277,11 +278,11 @@ async fn release_programs(clients: &Clients) -> Result<usize, UninstallError> {
 }
 
 /// Deletes what was made in the namespace and Helm does not delete. Copies of objects go with their revisions.
-async fn delete_own(clients: &Clients, operator_ended: bool) -> Result<(), ApiError> {
+async fn delete_own(clients: &Clients) -> Result<(), ApiError> {
     delete(&clients.config_maps, "ConfigMap", ARTIFACT_CONFIG_MAP).await?;
     delete(&clients.secrets, "Secret", ARTIFACT_TLS_SECRET).await?;
-    // An operator that may go on somewhere would take a new one; its account goes soon.
-    if operator_ended {
+    // An operator that goes on somewhere, or was started again, would take a new one; its account goes soon.
+    if operator_pods(clients).await?.is_empty() {
         delete(&clients.leases, "Lease", OPERATOR_LEASE).await?;
     }
     delete(&clients.pods, "Pod", VERIFY_POD).await

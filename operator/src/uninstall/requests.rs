@@ -15,6 +15,8 @@ const PAGE: u32 = 500;
 /// Tries of a request, a second apart: an API server may be restarting just now.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_secs(1);
+/// Longest time for one try.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// Deletes an object; one that is gone already is as well.
 pub async fn delete<K>(api: &Api<K>, kind: &str, name: &str) -> Result<(), ApiError>
@@ -60,11 +62,15 @@ where
 {
     let mut tries = 1;
     loop {
-        let error = match attempt().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => ApiError::new(what, error),
+        let error = match tokio::time::timeout(ANSWER, attempt()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => ApiError::new(what, error),
+            Err(late) => ApiError::new(what, kube::Error::Service(Box::new(late))),
         };
-        let passing = error.code().is_none_or(|code| code == 429 || code >= 500);
+        // Of two that write at once, one has to look again.
+        let passing = error
+            .code()
+            .is_none_or(|code| code == 409 || code == 429 || code >= 500);
         if !passing || tries == TRIES {
             return Err(error);
         }

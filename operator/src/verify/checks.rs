@@ -1,6 +1,6 @@
 //! What is well, from what the API server says. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -78,38 +78,42 @@ pub fn operator(pods: &[Pod]) -> Check {
     }
 }
 
-/// Whether every node that Kubernetes hears from has a live agent that reports.
-pub fn agents(nodes: &[NodeView], agents: &[AgentView], bpf_nodes: &[BpfNodeView]) -> Check {
-    let live: BTreeSet<&str> = agents
-        .iter()
-        .filter(|agent| agent.live)
-        .map(|agent| agent.node.as_str())
-        .collect();
+/// Whether every node that shall have an agent has a live one that reports. Which these are is the DaemonSet's business
+/// (`desired`, by its node selector and the like); a node that Kubernetes does not hear from is left out.
+pub fn agents(desired: usize, nodes: &[NodeView], agents: &[AgentView], bpf_nodes: &[BpfNodeView]) -> Check {
+    let mut placed: BTreeMap<&str, bool> = BTreeMap::new();
+    for agent in agents {
+        *placed.entry(agent.node.as_str()).or_default() |= agent.live;
+    }
     let reports: BTreeMap<&str, &BpfNodeView> = bpf_nodes
         .iter()
         .map(|bpf_node| (bpf_node.name.as_str(), bpf_node))
         .collect();
     let mut causes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for node in nodes.iter().filter(|node| node.ready) {
+    let (mut well, mut away) = (0, 0);
+    for node in nodes {
         let name = node.name.as_str();
+        let Some(live) = placed.get(name) else { continue };
+        if !node.ready {
+            away += 1;
+            continue;
+        }
         let cause = match reports.get(name) {
-            _ if !live.contains(name) => {
-                "no Ready agent (kubectl get pods -l app.kubernetes.io/component=agent -o wide)"
-            }
+            _ if !live => "no Ready agent (kubectl get pods -l app.kubernetes.io/component=agent -o wide)",
             None => "no BpfNode yet: does an operator lead?",
             Some(report) if !report.is_current() || report.kernel.is_none() => {
                 "its agent has not reported yet"
             }
-            Some(_) => continue,
+            Some(_) => {
+                well += 1;
+                continue;
+            }
         };
         causes.entry(cause).or_default().push(name);
     }
-    let total = nodes.iter().filter(|node| node.ready).count();
-    let wrong: usize = causes.values().map(Vec::len).sum();
-    let mut message = format!(
-        "{} of {total} Ready nodes have an agent that reports",
-        total - wrong
-    );
+    let wanted = desired.saturating_sub(away);
+    let mut message =
+        format!("{well} of {wanted} Ready nodes that shall have an agent have one that reports");
     for (cause, names) in &causes {
         let named = names[..names.len().min(MAX_NAMED)].join(", ");
         let more = names.len().saturating_sub(MAX_NAMED);
@@ -120,9 +124,16 @@ pub fn agents(nodes: &[NodeView], agents: &[AgentView], bpf_nodes: &[BpfNodeView
         };
         message.push_str(&format!("; {named}{more}: {cause}"));
     }
+    let known: usize = causes.values().map(Vec::len).sum();
+    if well + known < wanted {
+        message.push_str("; the others have no pod: kubectl describe daemonset bpfleet-agent says why");
+    }
+    if wanted == 0 {
+        message.push_str("; no Ready node is to have one: see agent.nodeSelector");
+    }
     Check {
         part: "agents",
-        ok: wrong == 0,
+        ok: wanted > 0 && well >= wanted && causes.is_empty(),
         message,
     }
 }
@@ -173,10 +184,15 @@ mod tests {
             agent("c", true),
             agent("d", true),
         ];
-        let check = agents(&nodes, &live, &[report("a", 1), report("b", 1), report("d", 0)]);
+        let check = agents(
+            5,
+            &nodes,
+            &live,
+            &[report("a", 1), report("b", 1), report("d", 0)],
+        );
         assert!(!check.ok);
         assert!(
-            check.message.starts_with("1 of 4 Ready nodes"),
+            check.message.starts_with("1 of 5 Ready nodes"),
             "{}",
             check.message
         );
@@ -187,13 +203,28 @@ mod tests {
         ] {
             assert!(check.message.contains(part), "{part}: {}", check.message);
         }
-        assert!(agents(&nodes[..1], &live, &[report("a", 1)]).ok);
+        assert!(
+            check.message.contains("the others have no pod"),
+            "{}",
+            check.message
+        );
+        assert!(agents(1, &nodes[..1], &live, &[report("a", 1)]).ok);
+    }
+
+    #[test]
+    fn nodes_that_shall_have_no_agent_and_those_that_are_away_are_no_concern() {
+        let nodes = [node("a", true), node("other", true), node("away", false)];
+        let placed = [agent("a", true), agent("away", false)];
+        let check = agents(2, &nodes, &placed, &[report("a", 1)]);
+        assert!(check.ok, "{check:?}");
+        assert!(!agents(0, &nodes, &[], &[]).ok);
     }
 
     #[test]
     fn many_nodes_with_one_cause_are_counted() {
         let nodes: Vec<NodeView> = (0..9).map(|n| node(&format!("n{n}"), true)).collect();
-        let check = agents(&nodes, &[], &[]);
+        let pods: Vec<AgentView> = nodes.iter().map(|node| agent(&node.name, false)).collect();
+        let check = agents(9, &nodes, &pods, &[]);
         assert!(
             check.message.contains("n4 and 4 more: no Ready agent"),
             "{}",

@@ -8,11 +8,14 @@ use std::io::Write;
 
 use bpfleet_crds::{
     BpfNode,
-    names::{AGENT_COMPONENT, APP_LABEL, APP_NAME, COMPONENT_LABEL, OPERATOR_COMPONENT},
+    names::{AGENT_COMPONENT, AGENT_DAEMON_SET, APP_LABEL, APP_NAME, COMPONENT_LABEL, OPERATOR_COMPONENT},
 };
 use comfy_table::{Table, presets};
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Node, Pod},
+    api::{
+        apps::v1::DaemonSet,
+        core::v1::{ConfigMap, Node, Pod},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{Api, Client, api::ListParams, core::DeserializeGuard};
@@ -100,27 +103,33 @@ async fn look(client: &Client, namespace: &str) -> Vec<Check> {
             checks::operator(&pods.items)
         }),
         endpoint::check(&config_maps).await,
-        agents(client, &pods, of(AGENT_COMPONENT)).await,
+        agents(client, namespace, of(AGENT_COMPONENT)).await,
     ]
 }
 
-async fn agents(client: &Client, pods: &Api<Pod>, labels: ListParams) -> Check {
+async fn agents(client: &Client, namespace: &str, labels: ListParams) -> Check {
     const PART: &str = "agents";
     let all = ListParams::default();
-    let (nodes, bpf_nodes): (Api<Node>, Api<DeserializeGuard<BpfNode>>) =
-        (Api::all(client.clone()), Api::all(client.clone()));
-    let asked = tokio::try_join!(nodes.list(&all), bpf_nodes.list(&all), pods.list(&labels));
-    answered(
-        PART,
-        "list nodes, BpfNodes and pods",
-        asked,
-        |(nodes, bpf_nodes, pods)| {
-            let nodes: Vec<NodeView> = nodes.items.into_iter().filter_map(NodeView::new).collect();
-            let bpf_nodes: Vec<BpfNodeView> = bpf_nodes.items.into_iter().map(BpfNodeView::new).collect();
-            let agents: Vec<AgentView> = pods.items.into_iter().filter_map(AgentView::new).collect();
-            checks::agents(&nodes, &agents, &bpf_nodes)
-        },
-    )
+    let nodes: Api<Node> = Api::all(client.clone());
+    let bpf_nodes: Api<DeserializeGuard<BpfNode>> = Api::all(client.clone());
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let daemon_sets: Api<DaemonSet> = Api::namespaced(client.clone(), namespace);
+    let asked = tokio::try_join!(
+        nodes.list(&all),
+        bpf_nodes.list(&all),
+        pods.list(&labels),
+        daemon_sets.get(AGENT_DAEMON_SET)
+    );
+    let what = format!("list nodes, BpfNodes and pods, and read DaemonSet {AGENT_DAEMON_SET}");
+    answered(PART, &what, asked, |(nodes, bpf_nodes, pods, daemon_set)| {
+        let nodes: Vec<NodeView> = nodes.items.into_iter().filter_map(NodeView::new).collect();
+        let bpf_nodes: Vec<BpfNodeView> = bpf_nodes.items.into_iter().map(BpfNodeView::new).collect();
+        let agents: Vec<AgentView> = pods.items.into_iter().filter_map(AgentView::new).collect();
+        let desired = daemon_set
+            .status
+            .map_or(0, |status| status.desired_number_scheduled);
+        checks::agents(usize::try_from(desired).unwrap_or(0), &nodes, &agents, &bpf_nodes)
+    })
 }
 
 fn answered<T>(

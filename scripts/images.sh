@@ -85,6 +85,12 @@ tool=$(scripts/static.sh "$native" bpfleet-images)/bpfleet-images
 out=${CARGO_TARGET_DIR:-$repo/target}
 [[ $out == /* ]] || out=$repo/$out
 layout=$out/images stamp=$out/images.stamp
+# Until the images are archived and pushed: another run may pack them under other names.
+exec 9>"$layout.lock"
+if ! flock -n 9; then
+  say "${dim}waiting for another run that packs images${plain}"
+  flock 9
+fi
 # Everything the images depend on, the program that packs them included.
 now=$(sha256sum "$tool" "${inputs[@]}"; find "$ca_bundle" -type f -exec sha256sum {} + | LC_ALL=C sort; printf '%s\n' "${arches[*]}" "${names[*]:-}" "${SOURCE_DATE_EPOCH:-}")
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ] && table=$("$tool" show "$layout" 2>/dev/null); then

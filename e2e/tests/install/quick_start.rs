@@ -50,7 +50,7 @@ struct Shell<'c> {
 }
 
 impl Shell<'_> {
-    /// Types a command; what it says on standard output.
+    /// Types a command; what it says on the terminal.
     fn type_(&self, command: &str) -> String {
         let scratch = self.cluster.scratch().path().display();
         let pushed = format!("{}/team", self.cluster.registry().host());
@@ -78,12 +78,9 @@ impl Shell<'_> {
             .env("PATH", path)
             .output()
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "$ {adapted}{text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(output.status.success(), "$ {adapted}{text}");
         text
     }
 

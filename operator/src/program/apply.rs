@@ -270,7 +270,7 @@ pub async fn publish(context: &Context, input: &Input, plan: &Plan, status: BpfP
 }
 
 /// A status for a merge patch: what is absent has to be said, or it stays.
-fn with_nulls(status: &BpfProgramStatus) -> Value {
+pub fn with_nulls(status: &BpfProgramStatus) -> Value {
     let BpfProgramStatus {
         observed_generation,
         revision,

@@ -39,6 +39,7 @@ use crate::{
     config::Uninstall,
     error::ApiError,
     leader,
+    program::apply::with_nulls,
     view::{AgentView, BpfNodeView, NodeView},
 };
 
@@ -264,7 +265,7 @@ async fn release_programs(clients: &Clients) -> Result<usize, UninstallError> {
         let name = metadata.name.unwrap_or_default();
         if let Some(status) = status {
             let status = plan::uninstalled(status, metadata.generation, Timestamp::now());
-            let patch = Patch::Merge(json!({"status": status}));
+            let patch = Patch::Merge(json!({"status": with_nulls(&status)}));
             let attempt = || clients.programs.patch_status(&name, &params, &patch);
             gone_is_fine(persist(&format!("write the status of BpfProgram {name}"), attempt).await)?;
         }

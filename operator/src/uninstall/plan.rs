@@ -9,6 +9,7 @@ use bpfleet_crds::{
     BpfProgramStatus, ProgramReason,
     conditions::{READY, Status, set},
     names::FINALIZER,
+    program::NodeCounts,
 };
 use jiff::Timestamp;
 
@@ -89,12 +90,21 @@ pub fn without_ours(finalizers: Option<&[String]>) -> Option<Vec<&str>> {
     })
 }
 
-/// A status that nobody keeps up to date any more must not go on saying Ready.
+/// A status that nobody keeps up to date any more must not go on saying Ready, nor that anything runs.
 pub fn uninstalled(
     mut status: BpfProgramStatus,
     generation: Option<i64>,
     now: Timestamp,
 ) -> BpfProgramStatus {
+    status.revision = None;
+    status.failures.clear();
+    if let Some(nodes) = &mut status.nodes {
+        *nodes = NodeCounts {
+            selected: nodes.selected,
+            without_agent: nodes.selected,
+            ..NodeCounts::default()
+        };
+    }
     set(
         &mut status.conditions,
         READY,
@@ -187,7 +197,23 @@ mod tests {
 
     #[test]
     fn a_program_is_not_ready_after_the_end() {
-        let status = uninstalled(BpfProgramStatus::default(), Some(3), Timestamp::UNIX_EPOCH);
+        let before = BpfProgramStatus {
+            revision: Some("p-1".into()),
+            updated_revision: Some("p-1".into()),
+            nodes: Some(NodeCounts {
+                selected: 2,
+                ready: 2,
+                ..NodeCounts::default()
+            }),
+            ..BpfProgramStatus::default()
+        };
+        let status = uninstalled(before, Some(3), Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            (status.revision, status.updated_revision.as_deref()),
+            (None, Some("p-1"))
+        );
+        let nodes = status.nodes.unwrap();
+        assert_eq!((nodes.selected, nodes.ready, nodes.without_agent), (2, 0, 2));
         let ready = status.conditions.iter().find(|c| c.type_ == READY).unwrap();
         assert_eq!(
             (

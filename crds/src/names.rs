@@ -51,6 +51,11 @@ pub const AGENT_COMPONENT: &str = "agent";
 /// Value of [`COMPONENT_LABEL`] on operator pods.
 pub const OPERATOR_COMPONENT: &str = "operator";
 
+/// Label selector of a component's pods.
+pub fn pods_of(component: &str) -> String {
+    format!("{APP_LABEL}={APP_NAME},{COMPONENT_LABEL}={component}")
+}
+
 /// Label on BpfRevisions and copied objects: the BpfProgram they belong to.
 pub const PROGRAM_LABEL: &str = "bpfleet.io/program";
 /// Finalizer on a BpfProgram: kept until every live node has let go of it.

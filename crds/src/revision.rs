@@ -118,6 +118,15 @@ pub struct RevisionImage {
     pub resolved_from: String,
 }
 
+impl BpfRevisionSpec {
+    /// What a node of this architecture (Kubernetes' word) loads: the first variant that has an object for it.
+    pub fn choose(&self, architecture: &str) -> Option<(&RevisionVariant, &RevisionObject)> {
+        self.variants
+            .iter()
+            .find_map(|variant| Some((variant, variant.object_for(architecture)?)))
+    }
+}
+
 impl RevisionVariant {
     /// The object for a node of this architecture (Kubernetes' word): its own one, else the one for all.
     pub fn object_for(&self, architecture: &str) -> Option<&RevisionObject> {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bpfleet_crds::{
     BpfNode, BpfProgram, BpfRevision,
-    names::{AGENT_COMPONENT, APP_LABEL, APP_NAME, ARTIFACT_CONFIG_MAP, COMPONENT_LABEL},
+    names::{AGENT_COMPONENT, ARTIFACT_CONFIG_MAP, pods_of},
     node::ProgramStatus,
 };
 use futures::{StreamExt as _, future::join_all};
@@ -54,7 +54,7 @@ impl Backoff for Pauses {
 /// Keeps all indexes up to date until the future is dropped.
 pub async fn run(context: &Arc<Context>, client: &Client) {
     let namespace = context.namespace.as_str();
-    let agents = format!("{APP_LABEL}={APP_NAME},{COMPONENT_LABEL}={AGENT_COMPONENT}");
+    let agents = pods_of(AGENT_COMPONENT);
     let all = Config::default;
     let watches: [futures::future::BoxFuture<'_, ()>; 6] = [
         Box::pin(follow(

@@ -164,11 +164,7 @@ impl Executor {
             return Err(Failure::new(NodeReason::InvalidRevision, message));
         }
         let architecture = &self.settings.architecture;
-        let chosen = spec
-            .variants
-            .iter()
-            .find_map(|variant| Some((variant, variant.object_for(architecture)?)));
-        let Some((variant, object)) = chosen else {
+        let Some((variant, object)) = spec.choose(architecture) else {
             return Err(Failure::new(
                 NodeReason::NoObjectForArchitecture,
                 format!(
@@ -181,7 +177,7 @@ impl Executor {
             program: name.to_owned(),
             revision: revision.to_owned(),
             variant: variant.name.clone(),
-            hooks: spec.hooks,
+            hooks: spec.hooks.clone(),
             object: path,
             digest: object.digest,
             node: self.settings.node.clone(),

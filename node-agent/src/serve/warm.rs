@@ -55,12 +55,7 @@ pub async fn run(source: Arc<ClusterSource>, architecture: String, mut view: cha
 
 async fn keep(source: &ClusterSource, architecture: &str, revision: &str) -> Result<(), Failure> {
     let spec = source.revision(revision).await?;
-    // The one that is loaded: the first that fits.
-    let object = spec
-        .variants
-        .iter()
-        .find_map(|variant| variant.object_for(architecture));
-    if let Some(object) = object {
+    if let Some((_, object)) = spec.choose(architecture) {
         source.object(object).await?;
     }
     Ok(())

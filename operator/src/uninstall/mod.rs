@@ -12,8 +12,8 @@ use std::{collections::BTreeMap, io::Write, time::Duration};
 use bpfleet_crds::{
     BpfNode, BpfProgram,
     names::{
-        AGENT_COMPONENT, APP_LABEL, APP_NAME, ARTIFACT_CONFIG_MAP, ARTIFACT_TLS_SECRET, COMPONENT_LABEL,
-        OPERATOR_COMPONENT, OPERATOR_LEASE, VERIFY_POD,
+        AGENT_COMPONENT, ARTIFACT_CONFIG_MAP, ARTIFACT_TLS_SECRET, OPERATOR_COMPONENT, OPERATOR_LEASE,
+        VERIFY_POD, pods_of,
     },
 };
 use futures::{StreamExt as _, stream};
@@ -177,7 +177,7 @@ async fn stop_operator(
 
 /// The operator's pods that have not ended, each with its node.
 async fn operator_pods(clients: &Clients) -> Result<Vec<String>, ApiError> {
-    let labels = format!("{APP_LABEL}={APP_NAME},{COMPONENT_LABEL}={OPERATOR_COMPONENT}");
+    let labels = pods_of(OPERATOR_COMPONENT);
     let pods: Vec<Pod> = list(&clients.pods, "pods", ListParams::default().labels(&labels)).await?;
     let ended = |pod: &Pod| {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -221,7 +221,7 @@ async fn wait_for_nodes(
     out: &mut impl Write,
 ) -> Result<BTreeMap<String, NodeStanding>, UninstallError> {
     let deadline = Instant::now() + timeout;
-    let agents = format!("{APP_LABEL}={APP_NAME},{COMPONENT_LABEL}={AGENT_COMPONENT}");
+    let agents = pods_of(AGENT_COMPONENT);
     let mut said = None;
     loop {
         let nodes: Vec<Node> = list(&clients.nodes, "Nodes", ListParams::default()).await?;

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use bpfleet_crds::{
     BpfNode,
-    names::{AGENT_COMPONENT, AGENT_DAEMON_SET, APP_LABEL, APP_NAME, COMPONENT_LABEL, OPERATOR_COMPONENT},
+    names::{AGENT_COMPONENT, AGENT_DAEMON_SET, OPERATOR_COMPONENT, pods_of},
 };
 use comfy_table::{Table, presets};
 use k8s_openapi::{
@@ -88,9 +88,7 @@ fn table(checks: &[Check]) -> Table {
 async fn look(client: &Client, namespace: &str) -> Vec<Check> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let of = |component: &str| {
-        ListParams::default().labels(&format!("{APP_LABEL}={APP_NAME},{COMPONENT_LABEL}={component}"))
-    };
+    let of = |component: &str| ListParams::default().labels(&pods_of(component));
     let mut found = Vec::new();
     for name in checks::CRDS {
         found.push((name, crds.get_opt(name).await));

@@ -1,0 +1,1 @@
+//! libbpf itself, relocation by relocation and object by object.

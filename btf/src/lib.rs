@@ -2,6 +2,7 @@
 //!
 //! - [`Btf`] reads BTF of either byte order in place, and module BTF on top of its kernel's.
 //! - [`BtfExt`] reads an object's `.BTF.ext`: functions, source lines, CO-RE relocations.
+//! - [`co_re`] relocates an object's instructions for a kernel.
 //! - [`Builder`] writes BTF.
 //!
 //! Pure: bytes in, values out. Nothing here does I/O, has unsafe code, panics, overflows or allocates
@@ -10,6 +11,7 @@
 
 mod builder;
 mod bytes;
+pub mod co_re;
 mod endian;
 mod error;
 mod ext;

@@ -357,6 +357,11 @@ impl<'b> Type<'b> {
 }
 
 impl<'b> Member<'b> {
+    /// Whether it says that it has a name.
+    pub fn has_name(&self) -> bool {
+        self.name != 0
+    }
+
     /// Its name as bytes; empty for an anonymous struct or union.
     #[inline]
     pub fn name_bytes(&self) -> &'b [u8] {

@@ -1,0 +1,79 @@
+//! Which types of a kernel a relocation may mean.
+
+use super::error::CoreError;
+use super::spec::same_kind;
+use crate::name::essential;
+use crate::parse::Btf;
+use crate::types::Type;
+
+/// BTF of a module, on top of its kernel's.
+pub struct Module<'t> {
+    /// Its name (`nf_conntrack`).
+    pub name: String,
+    /// Its types.
+    pub btf: Btf<'t>,
+}
+
+/// What relocations are decided against: a kernel, and the modules that are searched for what the kernel
+/// itself has not. BTF from elsewhere than the kernel has no modules.
+#[derive(Clone, Copy)]
+pub struct Targets<'t> {
+    /// BTF of the kernel, or one that was supplied for it.
+    pub kernel: &'t Btf<'t>,
+    /// BTF of its modules.
+    pub modules: &'t [Module<'t>],
+}
+
+impl<'t> Targets<'t> {
+    /// A kernel alone.
+    pub fn kernel(kernel: &'t Btf<'t>) -> Self {
+        Targets { kernel, modules: &[] }
+    }
+
+    /// The BTF of a candidate.
+    pub fn btf(&self, candidate: Candidate) -> Option<&'t Btf<'t>> {
+        match candidate.module {
+            None => Some(self.kernel),
+            Some(index) => self.modules.get(index).map(|m| &m.btf),
+        }
+    }
+
+    /// Types that are called as a local one is, flavours aside, and are of its kind: the kernel's, and only
+    /// if it has none the modules'.
+    ///
+    /// # Errors
+    /// If the local type has no name.
+    pub fn candidates(&self, local: Type<'_>) -> Result<Vec<Candidate>, CoreError> {
+        let name = essential(local.name_bytes());
+        if name.is_empty() {
+            return Err(CoreError::BadLocal {
+                detail: format!("type {} ({}) has no name to look for", local.id(), local.kind()),
+            });
+        }
+        let of = |btf: &Btf<'_>, module: Option<usize>| -> Vec<Candidate> {
+            btf.candidates(name)
+                .filter(|id| btf.get(*id).is_some_and(|t| same_kind(t.kind(), local.kind())))
+                .map(|id| Candidate { module, id })
+                .collect()
+        };
+        let found = of(self.kernel, None);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        Ok(self
+            .modules
+            .iter()
+            .enumerate()
+            .flat_map(|(index, module)| of(&module.btf, Some(index)))
+            .collect())
+    }
+}
+
+/// A type that may be meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Candidate {
+    /// Index of its module; `None` for the kernel itself.
+    pub module: Option<usize>,
+    /// Its id.
+    pub id: u32,
+}

@@ -20,6 +20,10 @@ need clang clang
 need libbpf-dev /usr/include/bpf/bpf_helpers.h
 need gcc gcc
 need libc6-dev /usr/include/linux/bpf.h
+# libbpf, which tests compare with, is built from source.
+need libelf-dev /usr/include/libelf.h
+need zlib1g-dev /usr/include/zlib.h
+need pkgconf pkg-config
 need make make
 need git git
 need jq jq

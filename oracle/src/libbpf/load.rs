@@ -1,0 +1,45 @@
+//! Which programs the running kernel accepts.
+
+use std::path::Path;
+
+use super::error::Error;
+use super::object::Object;
+
+/// How much of the verifier's log an error keeps, from its end.
+const TAIL: usize = 16 << 10;
+
+/// A program's name, and whether it could be loaded.
+pub type Loaded = (String, Result<(), Error>);
+
+/// Loads each program of an object alone, with all maps (`bpf_object__load`), and out again; says of each
+/// whether libbpf and the running kernel accept it. `adjust` may change what is about
+/// to be loaded. Needs root.
+///
+/// # Errors
+/// If libbpf does not open the object, or `adjust` fails.
+pub fn load_each(
+    object: &[u8],
+    btf_path: Option<&Path>,
+    mut adjust: impl FnMut(&mut Object) -> Result<(), Error>,
+) -> Result<Vec<Loaded>, Error> {
+    let programs = Object::open(object, btf_path)?.programs();
+    let mut results = Vec::new();
+    for (at, program) in programs.iter().enumerate() {
+        // An object can be loaded only once.
+        let mut object = Object::open(object, btf_path)?;
+        for other in 0..programs.len() {
+            object.set_autoload(other, other == at)?;
+        }
+        adjust(&mut object)?;
+        results.push((program.name.clone(), object.load().map_err(shorten)));
+    }
+    Ok(results)
+}
+
+fn shorten(mut error: Error) -> Error {
+    if let Some(excess) = error.log.len().checked_sub(TAIL) {
+        let start = (excess..error.log.len()).find(|at| error.log.is_char_boundary(*at));
+        error.log.drain(..start.unwrap_or(0));
+    }
+    error
+}

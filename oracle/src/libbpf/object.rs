@@ -1,0 +1,198 @@
+//! Objects as libbpf opens them.
+
+use std::ffi::CString;
+use std::marker::PhantomData;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::{NonNull, null, null_mut};
+
+use libbpf_sys as sys;
+
+use super::btf::text;
+use super::error::{EINVAL, Error};
+use super::log;
+
+/// An opened object (`struct bpf_object`). Nothing of it is ever pinned.
+pub struct Object {
+    object: NonNull<sys::bpf_object>,
+    programs: Vec<NonNull<sys::bpf_program>>,
+    maps: Vec<(String, NonNull<sys::bpf_map>)>,
+    /// libbpf's objects stay on their thread.
+    thread: PhantomData<*mut ()>,
+}
+
+/// A program that can be loaded, not a function that programs call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its function's name.
+    pub name: String,
+    /// Its section, without the `?` that may stand first.
+    pub section: String,
+    /// Whether libbpf would load it.
+    pub autoload: bool,
+}
+
+impl Object {
+    /// Opens an object (`bpf_object__open_mem`), to be relocated against the BTF at that path (a BTF file or
+    /// an ELF file with one), or the running kernel's.
+    ///
+    /// # Errors
+    /// If libbpf refuses the object.
+    pub fn open(object: &[u8], btf_path: Option<&Path>) -> Result<Self, Error> {
+        const CALL: &str = "bpf_object__open_mem";
+        let path = btf_path.map(|path| CString::new(path.as_os_str().as_bytes()));
+        let path = path.transpose().map_err(|_| Error::new(CALL, EINVAL))?;
+        let opts = sys::bpf_object_open_opts {
+            sz: size_of::<sys::bpf_object_open_opts>() as sys::size_t,
+            object_name: c"object".as_ptr(),
+            btf_custom_path: path.as_ref().map_or(null(), |path| path.as_ptr()),
+            ..Default::default()
+        };
+        let (opened, log) = log::quietly(|| {
+            // SAFETY: bytes and options are valid for the call, and libbpf copies what it needs later.
+            let opened =
+                unsafe { sys::bpf_object__open_mem(object.as_ptr().cast(), object.len() as _, &opts) };
+            NonNull::new(opened).ok_or_else(|| Error::last(CALL))
+        });
+        let mut object = Self {
+            object: opened.map_err(|e| e.with_log(log))?,
+            programs: Vec::new(),
+            maps: Vec::new(),
+            thread: PhantomData,
+        };
+        object.list();
+        Ok(object)
+    }
+
+    /// Fills the lists of programs and maps, and unpins the maps.
+    fn list(&mut self) {
+        let mut last = null_mut();
+        // SAFETY: the object is valid, and libbpf gets null or what it returned before.
+        while let Some(program) = NonNull::new(unsafe { sys::bpf_object__next_program(self.as_ptr(), last) })
+        {
+            self.programs.push(program);
+            last = program.as_ptr();
+        }
+        let mut last = null();
+        // SAFETY: the same.
+        while let Some(map) = NonNull::new(unsafe { sys::bpf_object__next_map(self.as_ptr(), last) }) {
+            // SAFETY: the map is valid, its name too, and null is how to say that it has no path.
+            let name = unsafe {
+                sys::bpf_map__set_pin_path(map.as_ptr(), null());
+                text(sys::bpf_map__name(map.as_ptr()))
+            };
+            self.maps.push((name.unwrap_or_default(), map));
+            last = map.as_ptr();
+        }
+    }
+
+    /// Its programs, in the order that the other methods count them in.
+    pub fn programs(&self) -> Vec<Program> {
+        // SAFETY: a program of this object is valid as long as the object, and its strings are.
+        let describe = |program: &NonNull<sys::bpf_program>| unsafe {
+            Program {
+                name: text(sys::bpf_program__name(program.as_ptr())).unwrap_or_default(),
+                section: text(sys::bpf_program__section_name(program.as_ptr())).unwrap_or_default(),
+                autoload: sys::bpf_program__autoload(program.as_ptr()),
+            }
+        };
+        self.programs.iter().map(describe).collect()
+    }
+
+    /// The names of its maps, those of globals included.
+    pub fn maps(&self) -> Vec<String> {
+        self.maps.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether to relocate and load the program of that index (`bpf_program__set_autoload`).
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn set_autoload(&mut self, program: usize, autoload: bool) -> Result<(), Error> {
+        const CALL: &str = "bpf_program__set_autoload";
+        let program = self.programs.get(program).ok_or(Error::new(CALL, EINVAL))?;
+        // SAFETY: a program of this object.
+        check(CALL, unsafe {
+            sys::bpf_program__set_autoload(program.as_ptr(), autoload)
+        })
+    }
+
+    /// Makes the program of that index another type's (`bpf_program__set_type`). It is then no longer what
+    /// its section says: libbpf looks for nothing to attach it to.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn set_type(&mut self, program: usize, kind: u32) -> Result<(), Error> {
+        const CALL: &str = "bpf_program__set_type";
+        let program = self.programs.get(program).ok_or(Error::new(CALL, EINVAL))?;
+        // SAFETY: a program of this object.
+        check(CALL, unsafe {
+            sys::bpf_program__set_type(program.as_ptr(), kind)
+        })
+    }
+
+    /// Whether to create the map (`bpf_map__set_autocreate`). Code that uses one that is not created is
+    /// made invalid.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn set_autocreate(&mut self, map: &str, autocreate: bool) -> Result<(), Error> {
+        const CALL: &str = "bpf_map__set_autocreate";
+        let map = self.map(map).ok_or(Error::new(CALL, EINVAL))?;
+        // SAFETY: a map of this object.
+        check(CALL, unsafe {
+            sys::bpf_map__set_autocreate(map.as_ptr(), autocreate)
+        })
+    }
+
+    /// How many entries the map shall have (`bpf_map__set_max_entries`).
+    ///
+    /// # Errors
+    /// If there is none of that name, or libbpf refuses.
+    pub fn set_max_entries(&mut self, map: &str, entries: u32) -> Result<(), Error> {
+        const CALL: &str = "bpf_map__set_max_entries";
+        let map = self.map(map).ok_or(Error::new(CALL, EINVAL))?;
+        // SAFETY: a map of this object.
+        check(CALL, unsafe {
+            sys::bpf_map__set_max_entries(map.as_ptr(), entries)
+        })
+    }
+
+    /// Loads it into the kernel (`bpf_object__load`), and out again. Needs root.
+    ///
+    /// # Errors
+    /// If libbpf or the kernel refuses, with libbpf's and the verifier's log.
+    pub fn load(self) -> Result<(), Error> {
+        // SAFETY: the object is valid.
+        let (status, log) = log::quietly(|| unsafe { sys::bpf_object__load(self.as_ptr()) });
+        check("bpf_object__load", status).map_err(|e| e.with_log(log))
+    }
+
+    fn map(&self, name: &str) -> Option<NonNull<sys::bpf_map>> {
+        self.maps.iter().find(|(n, _)| n == name).map(|(_, map)| *map)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::bpf_object {
+        self.object.as_ptr()
+    }
+
+    pub(super) fn program_ptrs(&self) -> &[NonNull<sys::bpf_program>] {
+        &self.programs
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        // SAFETY: this is the only owner; the pointers to programs and maps go with it.
+        unsafe { sys::bpf_object__close(self.as_ptr()) };
+    }
+}
+
+/// What libbpf returned, as a result.
+pub(super) fn check(call: &'static str, status: i32) -> Result<(), Error> {
+    if status < 0 {
+        Err(Error::new(call, status))
+    } else {
+        Ok(())
+    }
+}

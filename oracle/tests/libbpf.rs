@@ -18,18 +18,18 @@ fn mov(value: i32) -> Insn {
     insn
 }
 
-/// Local BTF with `struct NAME { int x; }`, that struct, and where the access string `0:0` is.
-fn local(name: &str) -> (Btf, u32, u32) {
+/// Local BTF with `struct NAME { int x; }`, that struct, and where that access string is.
+fn local(name: &str, access: &str) -> (Btf, u32, u32) {
     let mut btf = BtfBuilder::new().unwrap();
     let int = btf.int("int", 4, 1).unwrap();
     let structure = btf.structure(name, 4).unwrap();
     btf.field("x", int, 0).unwrap();
-    let access = btf.structure("0:0", 0).unwrap();
+    let named = btf.structure(access, 0).unwrap();
     let btf = btf.finish().unwrap();
     let offset = (0..btf.bytes().len() as u32)
-        .find(|at| btf.string(*at).as_deref() == Some("0:0"))
+        .find(|at| btf.string(*at).as_deref() == Some(access))
         .unwrap();
-    assert_eq!(btf.name(access).as_deref(), Some("0:0"));
+    assert_eq!(btf.name(named).as_deref(), Some(access));
     (btf, structure, offset)
 }
 
@@ -61,7 +61,7 @@ fn relo(type_id: u32, access_str_off: u32, kind: u32) -> Relo {
 
 #[test]
 fn modules_count_only_where_vmlinux_has_nothing() {
-    let (local, root, access) = local("thing___mine");
+    let (local, root, access) = local("thing___mine", "0:0");
     assert_eq!(essential_name_len("thing___mine"), 5);
     let found = |vmlinux: &Btf, modules: &[Btf]| {
         let found = candidates(&local, root, vmlinux, modules).unwrap();
@@ -90,7 +90,7 @@ fn modules_count_only_where_vmlinux_has_nothing() {
 
 #[test]
 fn candidates_that_disagree_are_ambiguous_and_others_are_dropped() {
-    let (local, root, access) = local("thing");
+    let (local, root, access) = local("thing", "0:0");
     let field = relo(root, access, 0);
     let (vmlinux, modules) = targets("nothing", &["thing", "thing"]);
     let mut cands = candidates(&local, root, &vmlinux, &modules).unwrap();
@@ -133,7 +133,7 @@ fn candidates_that_disagree_are_ambiguous_and_others_are_dropped() {
 
 #[test]
 fn values_that_do_not_fit_are_refused() {
-    let (local, root, access) = local("thing");
+    let (local, root, access) = local("thing", "0:0");
     let field = relo(root, access, 0);
     let (vmlinux, _) = targets("thing", &[]);
     let mut cands = candidates(&local, root, &vmlinux, &[]).unwrap();
@@ -146,4 +146,20 @@ fn values_that_do_not_fit_are_refused() {
     let (result, log) = logged(|| patch(&[mov(1)], 0, &field, 0, &outcome));
     assert_eq!(result, Err(EINVAL));
     assert!(log.contains("unexpected insn #0"), "{log}");
+}
+
+#[test]
+fn access_strings_that_would_lead_libbpf_astray_are_refused() {
+    let (vmlinux, _) = targets("thing", &[]);
+    for (access, fine) in [
+        ("0:0", true),
+        ("0:-1", false),
+        ("0:4294967295", false),
+        ("0:1", false),
+    ] {
+        let (local, root, at) = local("thing", access);
+        let mut cands = candidates(&local, root, &vmlinux, &[]).unwrap();
+        let result = calc("p", &local, &relo(root, at, 0), 0, &mut cands);
+        assert_eq!(result.is_ok(), fine, "{access}");
+    }
 }

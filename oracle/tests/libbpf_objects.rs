@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bpf_oracle::libbpf::{
-    Btf, Insn, Prepared, bpftool_min, calc, candidates, load_each, logged, patch, prepare, read_elf,
+    Btf, Insn, Prepared, bpftool_min, calc, candidates, load_each, logged, patch, prepare, read_elf, weaken,
 };
 use object::{Object, ObjectSection};
 
@@ -181,6 +181,30 @@ fn each_step_comes_to_what_prepare_does() {
         (ENUMVAL_VALUE, false, true),
     ];
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn an_object_that_wants_too_much_can_be_prepared_all_the_same() {
+    let more = r#"
+extern const void no_such_symbol __ksym;
+extern void no_such_function(void) __ksym;
+extern int CONFIG_NO_SUCH_SETTING __kconfig;
+SEC("raw_tp/sys_enter")
+int third(void *ctx)
+{
+    no_such_function();
+    return (long)&no_such_symbol + CONFIG_NO_SUCH_SETTING;
+}"#;
+    let object = compile(&(SOURCE.to_owned() + more), "bpf");
+    let error = prepare(&object, None).unwrap_err();
+    assert!(
+        error.log.contains("not resolved") || error.log.contains("not found"),
+        "{error}"
+    );
+    let programs = prepare(&weaken(&object).unwrap(), None).unwrap();
+    assert_eq!(programs[..2], prepare(&compile(SOURCE, "bpf"), None).unwrap());
+    assert_eq!(programs[2].name, "third");
+    assert!(weaken(b"nonsense").is_err());
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //!
 //! - [`Btf`], [`BtfBuilder`] and [`read_elf`]: BTF as libbpf reads and writes it.
 //! - [`candidates`], [`calc`], [`patch`]: one CO-RE relocation, step by step.
-//! - [`prepare`]: all relocations of an object, as a load of it would do them.
+//! - [`prepare`]: all relocations of an object, as a load of it would do them; [`weaken`] first helps objects that want
+//!   more of the running kernel than it has.
 //! - [`load_each`]: which programs of an object the running kernel accepts.
 //! - [`bpftool_min`]: the BTF that `bpftool gen min_core_btf` leaves of a kernel's.
 //!
@@ -26,6 +27,7 @@ mod object;
 mod patch;
 mod prepare;
 mod relo;
+mod weaken;
 
 pub use bpftool::bpftool_min;
 pub use btf::Btf;
@@ -40,3 +42,4 @@ pub use object::{Object, Program};
 pub use patch::{Insn, patch};
 pub use prepare::{Prepared, Subprogram, prepare};
 pub use relo::{Accessor, Outcome, Relo, Spec, Target};
+pub use weaken::weaken;

@@ -42,7 +42,7 @@ pub struct Outcome {
 /// Where an access was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The candidate's [`origin`](Candidate::origin).
+    /// The candidate's [`origin`](super::Candidate::origin).
     pub origin: usize,
     /// The access there.
     pub spec: Spec,

@@ -1,0 +1,26 @@
+//! Fetches the test corpus, and says what it holds.
+
+fn main() -> std::process::ExitCode {
+    match bpf_oracle::corpus::ensure() {
+        Ok(corpus) => {
+            println!(
+                "{} eBPF objects, {} kernels:",
+                corpus.objects.len(),
+                corpus.kernels.len()
+            );
+            for kernel in &corpus.kernels {
+                let modules = kernel
+                    .modules
+                    .iter()
+                    .map(|(name, _)| name.as_str())
+                    .collect::<Vec<_>>();
+                println!("  {:<50} {}", kernel.name, modules.join(" "));
+            }
+            std::process::ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("error: {e}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::parse::Btf;
 use crate::types::{Array, Type};
 
 /// A type to be written, with its names as bytes. [`Type::definition`] makes it from one that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Definition {
     /// `raw`: the encoding's four bits; `offset`, `bits`: see [`crate::IntEncoding`].
@@ -84,7 +84,7 @@ pub enum Definition {
 
 /// A member: `raw_offset` is the word as it is, with the width of a bit field in its upper 8 bits where
 /// the struct's flag says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub struct MemberDef {
     pub name: Vec<u8>,
@@ -93,7 +93,7 @@ pub struct MemberDef {
 }
 
 /// An enumerator.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub struct EnumeratorDef {
     pub name: Vec<u8>,
@@ -101,7 +101,7 @@ pub struct EnumeratorDef {
 }
 
 /// A parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub struct ParameterDef {
     pub name: Vec<u8>,

@@ -21,6 +21,11 @@ const LONG: [&[u8]; 11] = [
     b"int long unsigned",
 ];
 
+/// Whether an integer of this name tells the size of a pointer.
+pub(crate) fn is_long(name: &[u8]) -> bool {
+    LONG.contains(&name)
+}
+
 impl Btf<'_> {
     /// Size of a value of a type in bytes; `None` for what has none (void, functions, forward
     /// declarations) or one that overflows 32 bits.
@@ -51,7 +56,7 @@ impl Btf<'_> {
         }
         *self.pointer_size_cell().get_or_init(|| {
             self.types()
-                .filter(|t| t.kind() == Kind::Int && LONG.contains(&t.name_bytes()))
+                .filter(|t| t.kind() == Kind::Int && is_long(t.name_bytes()))
                 .filter_map(|t| t.own_size())
                 .find(|size| matches!(size, 4 | 8))
                 .unwrap_or(8)

@@ -51,7 +51,7 @@ pub struct Parameter<'b> {
 }
 
 /// An array's element and length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Array {
     /// Type of an element.
     pub element: u32,
@@ -62,7 +62,7 @@ pub struct Array {
 }
 
 /// A variable or function in a data section.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Variable {
     /// The [`Kind::Var`], or [`Kind::Func`] among externs.
     pub type_id: u32,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use bpf_oracle::{corpus, libbpf};
 use btf::co_re::{Outcome, Patched, Relocator, Targets, patch};
-use btf::{Btf, Endian, RelocationInfo};
+use btf::{Btf, Endian, RelocationInfo, Source, minimize};
 use common::{Parts, take_apart};
 
 fn relo(r: &RelocationInfo) -> libbpf::Relo {
@@ -150,4 +150,75 @@ fn every_relocation_of_debians_tools_is_decided_and_written_as_libbpf_does_for_e
     println!(
         "{cells} cells, {relocations} relocations alike, {poisoned} of them poisoned, {refused} refused"
     );
+}
+
+#[test]
+fn what_minimize_leaves_answers_alike_is_left_alone_by_a_second_time_and_is_no_larger_than_bpftools() {
+    let corpus = corpus::ensure().unwrap();
+    // bpftool takes 30 ms a cell: some kernels, and every object.
+    let (mut cells, mut ours_bytes, mut theirs_bytes, mut largest) = (0, 0, 0, 0);
+    for kernel in &corpus.kernels {
+        let bytes = std::fs::read(&kernel.btf).unwrap();
+        let full = Btf::parse(bytes).unwrap();
+        for object in &corpus.objects {
+            let Some(parts) = take_apart(&object.bytes().unwrap()) else {
+                continue;
+            };
+            let what = format!("{}/{} on {}", object.set, object.name, kernel.name);
+            let local = Btf::parse(parts.btf.as_slice()).unwrap();
+            let relocations: Vec<_> = parts.relocations.iter().map(|(_, r)| *r).collect();
+            let source = Source {
+                btf: &local,
+                relocations: &relocations,
+            };
+            let min = minimize(&[source], Targets::kernel(&full)).unwrap().bytes;
+            let small = Btf::parse(min.as_slice()).unwrap();
+            let again = minimize(&[source], Targets::kernel(&small)).unwrap().bytes;
+            assert_eq!(min, again, "{what}");
+            let their_small = libbpf::Btf::new(&min).expect(&what);
+            compare(&what, &parts, Targets::kernel(&small), &their_small, &[]);
+            same_answers(&what, &local, &relocations, &full, &small);
+            if std::env::var_os("BTF_ALL_SIZES").is_some() {
+                let theirs = libbpf::bpftool_min(&[&object.path], &kernel.btf).unwrap();
+                assert!(
+                    min.len() <= theirs.len(),
+                    "{what}: {} > {}",
+                    min.len(),
+                    theirs.len()
+                );
+                theirs_bytes += theirs.len();
+            }
+            ours_bytes += min.len();
+            largest = largest.max(min.len());
+            cells += 1;
+        }
+    }
+    println!("{cells} cells: {ours_bytes} bytes, bpftool {theirs_bytes}, largest {largest}");
+}
+
+/// Every relocation is answered by the smaller BTF as by the whole.
+fn same_answers(
+    what: &str,
+    local: &Btf<'_>,
+    relocations: &[RelocationInfo],
+    full: &Btf<'_>,
+    small: &Btf<'_>,
+) {
+    let mut with_full = Relocator::new(local, Targets::kernel(full));
+    let mut with_small = Relocator::new(local, Targets::kernel(small));
+    for (index, relocation) in relocations.iter().enumerate() {
+        let summary = |outcome: Result<Outcome<'_>, _>| {
+            outcome
+                .map(|o| {
+                    let value = if relocation.kind == 7 { None } else { o.value };
+                    (value, o.size, o.unfit, o.target.map(|t| t.bit_offset))
+                })
+                .map_err(drop::<btf::co_re::CoreError>)
+        };
+        assert_eq!(
+            summary(with_full.relocate(relocation)),
+            summary(with_small.relocate(relocation)),
+            "{what}: relocation {index} {relocation:?}"
+        );
+    }
 }

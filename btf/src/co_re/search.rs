@@ -25,7 +25,7 @@ pub(crate) fn find<'t>(
                 local: local.btf,
                 target,
             };
-            pair.matches(local.root, id, steps)?
+            pair.matches(local.root, id, steps, &mut ())?
         }
         _ if kind.is_type() => compat::types(local.btf, local.root, target, id, steps)?,
         _ if kind.is_enumerator() => enumerator(local, &mut found, steps)?,

@@ -1,0 +1,187 @@
+//! Relocations that mean types of one name, of whatever object and flavour, together: which of those types
+//! are needed is decided for all of them at once.
+
+use std::collections::BTreeMap;
+
+use super::Source;
+use super::keep::Kept;
+use crate::co_re::{Candidate, CoreError, CoreKind, Outcome, Spec, Steps, Targets, find};
+use crate::endian::Endian;
+use crate::kind::Kind;
+use crate::name::essential;
+
+/// Name without flavour, and kind (enums of either size are one).
+type Key = (Vec<u8>, Kind);
+
+/// Relocations that have the same candidates.
+pub(crate) struct Group<'l> {
+    candidates: Vec<Candidate>,
+    asked: Vec<Asked<'l>>,
+}
+
+/// One relocation.
+struct Asked<'l> {
+    kind: CoreKind,
+    local: Spec<'l>,
+    endian: Endian,
+}
+
+/// An answer, and where in the kernel's types it was found.
+type Answered<'t> = (Answer, Option<Spec<'t>>);
+
+/// What a candidate answers: all that makes two of them differ.
+#[derive(PartialEq, Eq)]
+enum Answer {
+    /// It has no such thing.
+    Nothing,
+    Found {
+        value: Option<u64>,
+        bit_offset: u32,
+        size: u32,
+        unfit: bool,
+    },
+    /// libbpf refuses the object for it.
+    Refused,
+}
+
+/// Sorts relocations into groups. Those that need no kernel, or do not fit their own object and so fail
+/// whatever the kernel is, are in none.
+pub(crate) fn groups<'l>(sources: &[Source<'l>], targets: Targets<'_>) -> BTreeMap<Key, Group<'l>> {
+    let mut groups: BTreeMap<Key, Group<'l>> = BTreeMap::new();
+    for source in sources {
+        for relocation in source.relocations {
+            let kind = CoreKind::from_raw(relocation.kind);
+            if matches!(kind, CoreKind::TypeIdLocal | CoreKind::Unknown(_)) {
+                continue;
+            }
+            let Some(root) = source.btf.get(relocation.type_id) else {
+                continue;
+            };
+            let Ok(local) = Spec::local(source.btf, relocation, kind) else {
+                continue;
+            };
+            let of_kind = match root.kind() {
+                Kind::Enum64 => Kind::Enum,
+                other => other,
+            };
+            let name = essential(root.name_bytes()).to_vec();
+            let group = match groups.entry((name, of_kind)) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(new) => match targets.candidates(root) {
+                    Ok(candidates) => new.insert(Group {
+                        candidates,
+                        asked: Vec::new(),
+                    }),
+                    Err(_) => continue,
+                },
+            };
+            group.asked.push(Asked {
+                kind,
+                local,
+                endian: source.btf.endian(),
+            });
+        }
+    }
+    groups
+}
+
+impl Group<'_> {
+    /// How many relocations it has.
+    pub(crate) fn len(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Marks what its relocations need, and gives how many of them find something.
+    pub(crate) fn keep<'t>(
+        &self,
+        targets: Targets<'t>,
+        kept: &mut Kept<'t>,
+        steps: &mut Steps,
+    ) -> Result<usize, CoreError> {
+        let mut all: Vec<(Candidate, Vec<Answered<'t>>)> = Vec::new();
+        for candidate in &self.candidates {
+            let answers = self
+                .asked
+                .iter()
+                .map(|asked| asked.answer(targets, *candidate, steps))
+                .collect::<Result<Vec<_>, _>>()?;
+            if answers.iter().any(|(answer, _)| *answer != Answer::Nothing) {
+                all.push((*candidate, answers));
+            }
+        }
+        let found = (0..self.asked.len())
+            .filter(|i| {
+                all.iter()
+                    .any(|(_, a)| a.get(*i).is_some_and(|(a, _)| *a != Answer::Nothing))
+            })
+            .count();
+        // Types that answer alike (a kernel's BTF has some twice) are as good as one. Otherwise all are
+        // needed: which of them counts depends on the relocations that came before.
+        let alike = all.split_first().is_some_and(|(first, others)| {
+            others
+                .iter()
+                .all(|(_, o)| o.iter().map(|a| &a.0).eq(first.1.iter().map(|a| &a.0)))
+        });
+        if alike {
+            all.truncate(1);
+        }
+        for (candidate, answers) in &all {
+            for (asked, (_, spec)) in self.asked.iter().zip(answers) {
+                asked.keep(*candidate, spec.as_ref(), kept, steps)?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Asked<'_> {
+    fn answer<'t>(
+        &self,
+        targets: Targets<'t>,
+        candidate: Candidate,
+        steps: &mut Steps,
+    ) -> Result<Answered<'t>, CoreError> {
+        let Some(btf) = targets.btf(candidate) else {
+            return Ok((Answer::Nothing, None));
+        };
+        let spec = match find(self.kind, &self.local, btf, candidate.id, steps) {
+            Ok(Some(spec)) => spec,
+            Ok(None) => return Ok((Answer::Nothing, None)),
+            Err(CoreError::TooComplex) => return Err(CoreError::TooComplex),
+            Err(_) => return Ok((Answer::Refused, None)),
+        };
+        let bit_offset = spec.bit_offset;
+        let answer = match Outcome::new(self.kind, &self.local, Some(spec.clone()), self.endian) {
+            Ok(outcome) => Answer::Found {
+                value: outcome.value,
+                bit_offset,
+                size: outcome.size,
+                unfit: outcome.unfit,
+            },
+            Err(_) => Answer::Refused,
+        };
+        Ok((answer, Some(spec)))
+    }
+
+    fn keep(
+        &self,
+        candidate: Candidate,
+        spec: Option<&Spec<'_>>,
+        kept: &mut Kept<'_>,
+        steps: &mut Steps,
+    ) -> Result<(), CoreError> {
+        if self.kind == CoreKind::TypeMatches {
+            // Also where it does not match: what is left must not either.
+            kept.shape(candidate, &self.local, steps)?;
+        } else if self.kind.is_type() {
+            kept.parts(candidate);
+        } else if let Some(spec) = spec {
+            if self.kind.is_enumerator() {
+                kept.enumerator(candidate, spec);
+            } else {
+                kept.field(candidate, spec);
+            }
+        }
+        Ok(())
+    }
+}

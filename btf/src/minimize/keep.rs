@@ -1,0 +1,244 @@
+//! What is kept of each type.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::co_re::{Candidate, CoreError, Looked, Module, Pair, Spec, Steps, Targets, resolved};
+use crate::kind::Kind;
+use crate::parse::Btf;
+use crate::types::Type;
+
+/// A type of the kernel or of a module; types of the kernel are the kernel's whoever refers to them.
+pub(crate) type Key = Candidate;
+
+/// What is kept of a type, besides kind and size.
+#[derive(Default)]
+pub(crate) struct Keep {
+    /// Its name: it is looked up or compared by it.
+    pub(crate) named: bool,
+    /// What a pointer points to.
+    pub(crate) parts: bool,
+    /// Members of a struct or union, enumerators of an enum.
+    pub(crate) items: BTreeSet<u32>,
+}
+
+/// Everything that is kept.
+pub(crate) struct Kept<'t> {
+    pub(crate) targets: Targets<'t>,
+    pub(crate) types: BTreeMap<Key, Keep>,
+}
+
+impl<'t> Kept<'t> {
+    pub(crate) fn new(targets: Targets<'t>) -> Self {
+        Kept {
+            targets,
+            types: BTreeMap::new(),
+        }
+    }
+
+    /// The BTF that a type stands in, and the type.
+    pub(crate) fn get(&self, key: Key) -> Option<Type<'t>> {
+        self.targets.btf(key)?.get(key.id)
+    }
+
+    /// The key of a type that one of `from`'s module refers to, without typedefs and qualifiers; `None` for
+    /// void and what leads nowhere.
+    pub(crate) fn key(&self, from: Key, id: u32) -> Option<Key> {
+        let t = resolved(self.targets.btf(from)?, id)?;
+        (t.kind() != Kind::Void).then(|| self.own(from, t.id()))
+    }
+
+    fn own(&self, from: Key, id: u32) -> Key {
+        let of_module = |index: usize| -> Option<&Module<'_>> {
+            self.targets.modules.get(index).filter(|m| id >= m.btf.first_id())
+        };
+        Candidate {
+            module: from.module.filter(|index| of_module(*index).is_some()),
+            id,
+        }
+    }
+
+    fn entry(&mut self, key: Key) -> &mut Keep {
+        self.types.entry(key).or_default()
+    }
+
+    /// Keeps a type that is found by its name, and what it is another name of.
+    fn root(&mut self, candidate: Candidate) -> Option<Key> {
+        self.entry(candidate).named = true;
+        let key = self.key(candidate, candidate.id)?;
+        self.leaf(key);
+        Some(key)
+    }
+
+    /// Keeps a type that is accessed: of arrays their elements too, whose kind and size count.
+    fn leaf(&mut self, key: Key) {
+        let mut key = key;
+        for _ in 0..crate::size::MAX_DEPTH {
+            self.entry(key);
+            let element = self.get(key).and_then(|t| t.array()).map(|a| a.element);
+            match element.and_then(|id| self.key(key, id)) {
+                Some(next) => key = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Keeps a type and what it is made of by pointers, arrays and prototypes: whether types agree goes by
+    /// their kinds.
+    pub(crate) fn parts(&mut self, candidate: Candidate) {
+        let mut open: Vec<Key> = self.root(candidate).into_iter().collect();
+        while let Some(key) = open.pop() {
+            let keep = self.entry(key);
+            if std::mem::replace(&mut keep.parts, true) {
+                continue;
+            }
+            let Some(t) = self.get(key) else { continue };
+            let ids: Vec<u32> = match t.kind() {
+                Kind::Ptr => vec![t.size_or_type()],
+                Kind::Array => t.array().map(|a| a.element).into_iter().collect(),
+                Kind::FuncProto => t
+                    .parameters()
+                    .map(|p| p.type_id)
+                    .chain([t.size_or_type()])
+                    .collect(),
+                _ => continue,
+            };
+            open.extend(ids.into_iter().filter_map(|id| self.key(key, id)));
+        }
+    }
+
+    /// Keeps an enumerator.
+    pub(crate) fn enumerator(&mut self, candidate: Candidate, spec: &Spec<'_>) {
+        let index = spec.steps.first().and_then(|step| u32::try_from(*step).ok());
+        if let (Some(key), Some(index)) = (self.root(candidate), index) {
+            self.entry(key).items.insert(index);
+        }
+    }
+
+    /// Keeps the members on the way to a field.
+    pub(crate) fn field(&mut self, candidate: Candidate, spec: &Spec<'_>) {
+        let Some(mut key) = self.root(candidate) else {
+            return;
+        };
+        for step in spec.steps.iter().skip(1) {
+            let Some(t) = self.get(key) else { return };
+            let next = if let Some(array) = t.array() {
+                array.element
+            } else {
+                let Some((index, member)) = u32::try_from(*step)
+                    .ok()
+                    .and_then(|index| Some((index, t.member(index)?)))
+                else {
+                    return;
+                };
+                self.entry(key).items.insert(index);
+                // An array without length has elements only at the end of its struct: if it does not
+                // stand there, something must stay behind it.
+                if open_ended(t.btf(), member.type_id) {
+                    self.last(key, t);
+                }
+                member.type_id
+            };
+            let Some(next) = self.key(key, next) else { return };
+            self.leaf(next);
+            key = next;
+        }
+    }
+
+    /// Keeps the last member of a struct.
+    fn last(&mut self, key: Key, t: Type<'_>) {
+        let Some(index) = t.count().checked_sub(1) else {
+            return;
+        };
+        self.entry(key).items.insert(index);
+        if let Some(next) = t.member(index).and_then(|m| self.key(key, m.type_id)) {
+            self.leaf(next);
+        }
+    }
+
+    /// Keeps what comparing the shape of a type looks at.
+    pub(crate) fn shape(
+        &mut self,
+        candidate: Candidate,
+        local: &Spec<'_>,
+        steps: &mut Steps,
+    ) -> Result<(), CoreError> {
+        let Some(target) = self.targets.btf(candidate) else {
+            return Ok(());
+        };
+        self.entry(candidate).named = true;
+        let pair = Pair {
+            local: local.btf,
+            target,
+        };
+        let mut looked = Shape {
+            kept: self,
+            from: candidate,
+        };
+        match pair.matches(local.root, candidate.id, steps, &mut looked) {
+            Err(CoreError::TooComplex) => Err(CoreError::TooComplex),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn open_ended(btf: &Btf<'_>, id: u32) -> bool {
+    resolved(btf, id)
+        .and_then(|t| t.array())
+        .is_some_and(|array| array.length == 0)
+}
+
+/// Marks while shapes are compared.
+struct Shape<'k, 't> {
+    kept: &'k mut Kept<'t>,
+    from: Candidate,
+}
+
+impl Looked for Shape<'_, '_> {
+    fn at_type(&mut self, id: u32, count: u32) {
+        let Some(key) = self.kept.key(self.from, id) else {
+            return;
+        };
+        let Some(t) = self.kept.get(key) else { return };
+        let keep = self.kept.entry(key);
+        keep.named = true;
+        // As many as the local type has, for they are counted.
+        if count <= t.count() && (t.kind().is_composite() || t.kind().is_enum()) {
+            for index in 0..t.count() {
+                if keep.items.len() >= count as usize {
+                    break;
+                }
+                keep.items.insert(index);
+            }
+        }
+        let ids: Vec<u32> = keep
+            .items
+            .iter()
+            .filter_map(|i| t.member(*i))
+            .map(|m| m.type_id)
+            .collect();
+        for key in ids
+            .into_iter()
+            .filter_map(|id| self.kept.key(key, id))
+            .collect::<Vec<_>>()
+        {
+            self.kept.leaf(key);
+        }
+    }
+
+    fn at_parts(&mut self, id: u32) {
+        if let Some(key) = self.kept.key(self.from, id) {
+            self.kept.entry(key).parts = true;
+        }
+    }
+
+    fn at_item(&mut self, id: u32, index: u32) {
+        let Some(key) = self.kept.key(self.from, id) else {
+            return;
+        };
+        self.kept.entry(key).items.insert(index);
+        let member = self.kept.get(key).and_then(|t| t.member(index));
+        if let Some(next) = member.and_then(|m| self.kept.key(key, m.type_id)) {
+            self.kept.leaf(next);
+        }
+    }
+}

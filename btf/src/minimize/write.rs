@@ -1,0 +1,154 @@
+//! Writes what is kept: types by their order in the kernel, equal ones once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::keep::{Keep, Kept, Key};
+use crate::builder::{Builder, Definition as D, EnumeratorDef, MemberDef, ParameterDef};
+use crate::kind::Kind;
+use crate::size::is_long;
+use crate::types::Array;
+
+pub(crate) fn write(kept: &Kept<'_>) -> Vec<u8> {
+    let stands_for = equal(kept);
+    let written = kept
+        .types
+        .keys()
+        .copied()
+        .filter(|key| !stands_for.contains_key(key));
+    let ids: HashMap<Key, u32> = written.zip(1..).collect();
+    let id = |key: Key| {
+        let key = stands_for.get(&key).unwrap_or(&key);
+        ids.get(key).copied().unwrap_or(0)
+    };
+    let kernel = kept.targets.kernel;
+    let mut builder = Builder::new(kernel.endian());
+    let mut has_long = false;
+    for (key, keep) in &kept.types {
+        if !ids.contains_key(key) {
+            continue;
+        }
+        let Some(definition) = define(kept, *key, keep, &id) else {
+            continue;
+        };
+        has_long |= matches!(&definition, D::Int { name, .. } if is_long(name));
+        builder.add(&definition);
+    }
+    // Readers take the size of a pointer from that of `long`, and for 8 bytes without one.
+    if kernel.pointer_size() != 8 && !has_long {
+        builder.add(&D::Int {
+            name: b"long".to_vec(),
+            size: kernel.pointer_size(),
+            raw: 1,
+            offset: 0,
+            bits: 32,
+        });
+    }
+    builder.finish()
+}
+
+/// Nameless types that are equal to an earlier one, and that one. (Pointers to nothing, above all.)
+fn equal(kept: &Kept<'_>) -> BTreeMap<Key, Key> {
+    let mut stands_for: BTreeMap<Key, Key> = BTreeMap::new();
+    loop {
+        let before = stands_for.len();
+        let numbers: HashMap<Key, u32> = kept.types.keys().copied().zip(1..).collect();
+        let id = |key: Key| {
+            let key = stands_for.get(&key).unwrap_or(&key);
+            numbers.get(key).copied().unwrap_or(0)
+        };
+        let mut seen: HashMap<D, Key> = HashMap::new();
+        let mut more = Vec::new();
+        for (key, keep) in &kept.types {
+            if stands_for.contains_key(key) || keep.named {
+                continue;
+            }
+            if let Some(definition) = define(kept, *key, keep, &id) {
+                match seen.entry(definition) {
+                    std::collections::hash_map::Entry::Occupied(first) => more.push((*key, *first.get())),
+                    std::collections::hash_map::Entry::Vacant(new) => {
+                        new.insert(*key);
+                    }
+                }
+            }
+        }
+        stands_for.extend(more);
+        if stands_for.len() == before {
+            return stands_for;
+        }
+    }
+}
+
+/// What is left of a type, with the ids of the types that it refers to.
+fn define(kept: &Kept<'_>, key: Key, keep: &Keep, id: &dyn Fn(Key) -> u32) -> Option<D> {
+    let t = kept.get(key)?;
+    let to = |target: u32| kept.key(key, target).map_or(0, id);
+    let name = if keep.named {
+        t.name_bytes().to_vec()
+    } else {
+        Vec::new()
+    };
+    Some(match t.kind() {
+        Kind::Ptr => D::Ptr(if keep.parts { to(t.size_or_type()) } else { 0 }),
+        Kind::Array => {
+            let array = t.array()?;
+            D::Array(Array {
+                element: to(array.element),
+                index: 0,
+                length: array.length,
+            })
+        }
+        Kind::Struct | Kind::Union => D::Composite {
+            union: t.kind() == Kind::Union,
+            name,
+            size: t.own_size()?,
+            flag: t.flag(),
+            members: keep
+                .items
+                .iter()
+                .filter_map(|index| t.member(*index))
+                .map(|m| MemberDef {
+                    name: m.name_bytes().to_vec(),
+                    type_id: to(m.type_id),
+                    raw_offset: m.bit_offset | m.bit_size << 24,
+                })
+                .collect(),
+        },
+        Kind::Enum | Kind::Enum64 => D::Enum {
+            wide: t.kind() == Kind::Enum64,
+            name: t.name_bytes().to_vec(),
+            size: t.own_size()?,
+            signed: t.flag(),
+            values: keep
+                .items
+                .iter()
+                .filter_map(|index| t.enumerator(*index))
+                .map(|e| EnumeratorDef {
+                    name: e.name_bytes().to_vec(),
+                    value: e.value,
+                })
+                .collect(),
+        },
+        Kind::Typedef => D::Typedef {
+            name,
+            target: to(t.size_or_type()),
+        },
+        Kind::FuncProto => D::FuncProto {
+            returns: to(t.size_or_type()),
+            parameters: t
+                .parameters()
+                .map(|p| ParameterDef {
+                    name: Vec::new(),
+                    type_id: to(p.type_id),
+                })
+                .collect(),
+        },
+        // Compared by their names wherever they are met, or too short to matter.
+        Kind::Int | Kind::Float | Kind::Fwd => t.definition()?,
+        Kind::TypeTag | Kind::Volatile | Kind::Const | Kind::Restrict => D::Typedef {
+            name,
+            target: to(t.size_or_type()),
+        },
+        // No relocation leads here.
+        _ => D::Fwd { name, union: false },
+    })
+}

@@ -1,7 +1,7 @@
 # The commands of a developer. `make` alone explains them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup demo demo-cluster test e2e fmt lint generate images tools clean-cache
+.PHONY: help setup demo demo-cluster test e2e fmt lint generate images tools corpus clean-cache
 
 help: ## this text
 	@echo "bpfleet: declare an eBPF program once, every node runs the build that fits its kernel"
@@ -44,5 +44,8 @@ images: ## container images of operator and agent, into target/images (more: scr
 tools: setup ## build the pinned Kubernetes, etcd and Helm commands into the cache
 	@scripts/tools.sh all
 
-clean-cache: ## remove the cache: built tools, test images, fetched Go, CI's target directory
+corpus: setup ## fetch what tests compare with, eBPF objects and kernel BTF of Debian's, into the cache (once)
+	@scripts/corpus.sh
+
+clean-cache: ## remove the cache: built tools, test images, test corpus, fetched Go, CI's target directory
 	@scripts/clean-cache.sh

@@ -100,24 +100,32 @@ index() {
   write_sources
   write_config
   export APT_CONFIG=$dir/apt.conf
-  local started=$SECONDS log=$dir/update.log targets suite archs rest file
+  local started=$SECONDS log=$dir/update.log targets suite file
   say "${dim}corpus: reading the package lists of Debian's suites${plain}"
   # It fails when one suite does; the others are there all the same.
   apt-get update >"$log" 2>&1 || true
+  # shellcheck disable=SC2016 # apt fills these in
   targets=$(apt-get indextargets --format '$(RELEASE) $(FILENAME)' 'Created-By: Packages')
   [ -n "$targets" ] || { tail -n 20 "$log" >&2; die "none of Debian's package lists could be read (above is what apt says); try again when the mirror answers"; }
   [ $((SECONDS - started)) -lt 2 ] || say "${dim}corpus: package lists read in $((SECONDS - started))s${plain}"
   apt-cache gencaches >/dev/null 2>&1 || true
-  while read -r suite archs rest; do
-    [ -n "$suite" ] && ! grep -q "^$suite " <<<"$targets" || continue
-    if grep -A1 " $suite \(In\)\?Release" "$log" | grep -q ' 404 '; then printf '%s gone\n' "$suite"; else printf '%s silent\n' "$suite"; fi
+  while read -r suite _; do
+    if [ -z "$suite" ] || grep -q "^$suite " <<<"$targets"; then continue; fi
+    if grep -A1 " $suite \(In\)\?Release" "$log" | grep -q ' 404 '; then
+      printf '%s gone\n' "$suite"
+    else
+      printf '%s silent\n' "$suite"
+    fi
   done <<<"$suites"
   while read -r suite file; do
     /usr/lib/apt/apt-helper cat-file "$file" | awk -v suite="${suite%-security}" '
       /^Package: /{package = $2} /^Version: /{version = $2} /^Architecture: /{arch = $2} /^Size: /{bytes = $2}
-      /^$/ && package ~ /^(libbpf-tools|linux-(image|binary|base|modules)-[0-9]+\.[0-9]+\.[0-9].*-(amd64|arm64))$/ {
-        print suite, package, version, arch, bytes
-      }'
+      function end() {
+        if (package ~ /^(libbpf-tools|linux-(image|binary|base|modules)-[0-9]+\.[0-9]+\.[0-9].*-(amd64|arm64))$/)
+          print suite, package, version, arch, bytes
+        package = ""
+      }
+      /^$/{end()} END{end()}'
   done <<<"$targets" | sort -V -k3,3
 }
 

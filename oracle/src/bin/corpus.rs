@@ -14,7 +14,10 @@ fn main() -> std::process::ExitCode {
                     .iter()
                     .map(|(name, _)| name.as_str())
                     .collect::<Vec<_>>();
-                println!("  {:<50} {}", kernel.name, modules.join(" "));
+                println!(
+                    "{}",
+                    format!("  {:<48} {}", kernel.name, modules.join(" ")).trim_end()
+                );
             }
             std::process::ExitCode::SUCCESS
         }

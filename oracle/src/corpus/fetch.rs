@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::make::{make, write};
 use super::plan::{Index, Item};
-use super::{carve, image};
+use super::{about, entries};
 
-/// Written last. Another number fetches anew where the choice of packages changed.
-const RECIPE: &str = "1\n";
+/// What the corpus is made by. Another number makes it anew: after a change of what is chosen, or how it is carved.
+const RECIPE: &str = "2\n";
 const DOWNLOADS: usize = 3;
 const TRIES: usize = 3;
 /// After an attempt that got enough but not all, so that not every test asks the mirror again.
@@ -26,7 +27,7 @@ pub(super) fn fill(dir: &Path, enough: impl Fn() -> Result<(), String>) -> Resul
     let path = dir.join(".lock");
     let lock = fs::File::create(&path).map_err(about("opening", &path))?;
     if lock.try_lock().is_err() {
-        eprintln!("corpus: waiting for another process that fetches it");
+        say!("waiting for another process that fetches it");
         lock.lock().map_err(about("locking", &path))?;
     }
     if complete(dir) {
@@ -47,7 +48,7 @@ pub(super) fn fill(dir: &Path, enough: impl Fn() -> Result<(), String>) -> Resul
         Err(e) => {
             write(&tried, b"")?;
             enough().map_err(|lacking| format!("{e}; and without that {lacking}"))?;
-            eprintln!("corpus: {e}; going on with what is there");
+            say!("{e}; going on with what is there");
             Ok(())
         }
     }
@@ -69,16 +70,18 @@ fn fetch(dir: &Path, stage: &Path) -> Result<(), String> {
     let apt = stage.join("apt");
     let index = Index::parse(&script(&["index".as_ref(), apt.as_os_str()])?)?;
     for suite in &index.gone {
-        eprintln!("corpus: skipping {suite}: the mirror does not have it");
+        say!("skipping {suite}: the mirror does not have it");
     }
+    // Not before a mirror answers: until then the old is better than nothing.
+    begin(dir)?;
     let plan = index.plan();
     let missing: VecDeque<_> = plan
         .iter()
         .filter(|item| !dir.join(&item.place).exists())
         .collect();
     let (count, bytes) = (missing.len(), missing.iter().map(|item| item.bytes).sum::<u64>());
-    eprintln!(
-        "corpus: fetching {count} of {} parts into {}, {} MB",
+    say!(
+        "fetching {count} of {} parts into {}, {} MB",
         plan.len(),
         dir.display(),
         bytes / 1_000_000
@@ -99,7 +102,7 @@ fn fetch(dir: &Path, stage: &Path) -> Result<(), String> {
             });
         }
     });
-    eprintln!("corpus: done in {:.0}s", started.elapsed().as_secs_f64());
+    say!("done in {:.0}s", started.elapsed().as_secs_f64());
     let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     failed.extend(
         index
@@ -115,6 +118,23 @@ fn fetch(dir: &Path, stage: &Path) -> Result<(), String> {
             failed.join("; ")
         ))
     }
+}
+
+/// What another recipe made goes; what an interrupted run of this one made stays.
+fn begin(dir: &Path) -> Result<(), String> {
+    let recipe = dir.join(".recipe");
+    if fs::read_to_string(&recipe).is_ok_and(|r| r == RECIPE) {
+        return Ok(());
+    }
+    for kind in ["btf", "objects"] {
+        match fs::remove_dir_all(dir.join(kind)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(about("removing", &dir.join(kind))(e));
+            }
+            _ => {}
+        }
+    }
+    write(&recipe, RECIPE.as_bytes())
 }
 
 fn next<'a>(queue: &Mutex<VecDeque<&'a Item>>) -> Option<&'a Item> {
@@ -133,89 +153,10 @@ fn retried(attempt: impl Fn() -> Result<(), String>) -> Result<(), String> {
     result
 }
 
-/// One item: unpacked below the stage, carved beside that, and renamed to its place when it is whole.
-fn make(dir: &Path, stage: &Path, apt: &Path, item: &Item) -> Result<(), String> {
-    let started = Instant::now();
-    let name = item.place.replace('/', "-");
-    let (raw, made) = (
-        stage.join(format!("{name}.raw")),
-        stage.join(format!("{name}.made")),
-    );
-    for path in [&raw, &made] {
-        let _ = fs::remove_dir_all(path);
-        fs::create_dir_all(path).map_err(about("creating", path))?;
-    }
-    let mut args = vec!["unpack".as_ref(), apt.as_os_str(), raw.as_os_str()];
-    args.extend(item.specs.iter().map(std::ffi::OsStr::new));
-    script(&args)?;
-    if item.place.starts_with("objects/") {
-        make_objects(&raw, &made)
-    } else {
-        make_kernel(&raw, &made)
-    }?;
-    let place = dir.join(&item.place);
-    if let Some(parent) = place.parent() {
-        fs::create_dir_all(parent).map_err(about("creating", parent))?;
-    }
-    fs::rename(&made, &place).map_err(about("renaming to", &place))?;
-    let _ = fs::remove_dir_all(&raw);
-    eprintln!(
-        "corpus: {} ({} MB, {:.1}s)",
-        item.place,
-        item.bytes / 1_000_000,
-        started.elapsed().as_secs_f64()
-    );
-    Ok(())
-}
-
-fn make_objects(raw: &Path, made: &Path) -> Result<(), String> {
-    for program in files(raw)? {
-        let bytes = read(&program)?;
-        for (i, object) in carve::objects(&bytes).into_iter().enumerate() {
-            let more = if i == 0 {
-                String::new()
-            } else {
-                format!("-{}", i + 1)
-            };
-            write(&made.join(format!("{}{more}.bpf.o", file_name(&program))), object)?;
-        }
-    }
-    Ok(())
-}
-
-fn make_kernel(raw: &Path, made: &Path) -> Result<(), String> {
-    let files = files(raw)?;
-    let named = |prefix: &str| files.iter().find(|f| file_name(f).starts_with(prefix));
-    let image = named("vmlinuz").ok_or("the packages hold no vmlinuz")?;
-    let bytes = read(image)?;
-    let kernel = image::unpack(&bytes).map_err(|e| format!("{}: {e}", file_name(image)))?;
-    let btf = carve::kernel_btf(&kernel).ok_or_else(|| format!("{} holds no BTF", file_name(image)))?;
-    write(&made.join("vmlinux"), btf)?;
-    if let Some(config) = named("config") {
-        write(&made.join("config"), &read(config)?)?;
-    }
-    let modules = made.join("modules");
-    fs::create_dir_all(&modules).map_err(about("creating", &modules))?;
-    for path in &files {
-        let file = file_name(path);
-        let Some((name, packing)) = file.split_once(".ko") else {
-            continue;
-        };
-        let mut module = read(path)?;
-        if !packing.is_empty() {
-            module = image::decompress(&module).map_err(|e| format!("{file}: {e}"))?;
-        }
-        if let Some(btf) = carve::module_btf(&module).map_err(|e| format!("{file}: {e}"))? {
-            write(&modules.join(name), &btf)?;
-        }
-    }
-    Ok(())
-}
-
 /// What an earlier, partial run fetched of kernels that have newer ones now.
 fn forget_older(dir: &Path, plan: &[Item]) -> Result<(), String> {
     for kind in ["btf", "objects"] {
-        for path in super::entries(&dir.join(kind))? {
+        for path in entries(&dir.join(kind))? {
             if !plan.iter().any(|item| dir.join(&item.place) == path) {
                 fs::remove_dir_all(&path).map_err(about("removing", &path))?;
             }
@@ -225,7 +166,7 @@ fn forget_older(dir: &Path, plan: &[Item]) -> Result<(), String> {
 }
 
 /// What `scripts/corpus.sh` prints. What it says goes where this process's own messages go.
-fn script(args: &[&std::ffi::OsStr]) -> Result<String, String> {
+pub(super) fn script(args: &[&std::ffi::OsStr]) -> Result<String, String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/corpus.sh");
     let out = Command::new(script)
         .args(args)
@@ -241,40 +182,4 @@ fn script(args: &[&std::ffi::OsStr]) -> Result<String, String> {
         ));
     }
     String::from_utf8(out.stdout).map_err(|e| format!("what scripts/corpus.sh printed: {e}"))
-}
-
-/// The regular files below a directory, in order of their paths.
-fn files(dir: &Path) -> Result<Vec<PathBuf>, String> {
-    let mut found = Vec::new();
-    for path in super::entries(dir)? {
-        let kind = path
-            .symlink_metadata()
-            .map_err(about("reading", &path))?
-            .file_type();
-        if kind.is_dir() {
-            found.extend(files(&path)?);
-        } else if kind.is_file() {
-            found.push(path);
-        }
-    }
-    Ok(found)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(about("reading", path))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    fs::write(path, bytes).map_err(about("writing", path))
-}
-
-fn about(what: &str, path: &Path) -> impl Fn(std::io::Error) -> String {
-    move |e| format!("{what} {}: {e}", path.display())
 }

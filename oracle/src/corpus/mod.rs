@@ -1,11 +1,20 @@
 //! eBPF objects and kernel BTF out of Debian's packages, fetched into a cache.
 //!
 //! `make corpus` fetches them, and so does the first test that wants them. Nothing of them is ever committed;
-//! `make clean-cache` removes them, after which the then newest are fetched.
+//! without their directory the then newest are fetched anew.
+
+/// A line for who waits. Not `eprintln`, which tests keep to themselves.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "corpus: {}", format_args!($($arg)*));
+    }};
+}
 
 mod carve;
 mod fetch;
 mod image;
+mod make;
 mod plan;
 
 use std::collections::BTreeSet;
@@ -52,7 +61,7 @@ pub struct Kernel {
 impl Object {
     /// The object itself.
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
-        fs::read(&self.path).map_err(|e| format!("reading {}: {e}", self.path.display()))
+        fs::read(&self.path).map_err(about("reading", &self.path))
     }
 }
 
@@ -69,7 +78,7 @@ impl Kernel {
 /// Fetches what is missing, by `scripts/corpus.sh`, and waits for others that do. Without a network it takes
 /// what is there, if that is enough to compare with.
 pub fn ensure() -> Result<Corpus, String> {
-    let dir = directory()?;
+    let dir = std::path::absolute(directory()?).map_err(|e| format!("the current directory: {e}"))?;
     fetch::fill(&dir, || load(&dir).and_then(|corpus| enough(&corpus)))?;
     let corpus = load(&dir)?;
     enough(&corpus)?;
@@ -150,10 +159,10 @@ fn parse(name: &str) -> Option<(String, String)> {
 
 /// The paths in a directory in their order; none if it does not exist.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, String> {
-    let about = |e| format!("reading {}: {e}", dir.display());
+    let about = about("reading", dir);
     let read = match fs::read_dir(dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read.map_err(about)?,
+        read => read.map_err(&about)?,
     };
     let mut paths = read
         .map(|entry| entry.map(|e| e.path()))
@@ -161,6 +170,10 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, String> {
         .map_err(about)?;
     paths.sort();
     Ok(paths)
+}
+
+fn about(what: &str, path: &Path) -> impl Fn(std::io::Error) -> String {
+    move |e| format!("{what} {}: {e}", path.display())
 }
 
 fn name(path: &Path) -> String {

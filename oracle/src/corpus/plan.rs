@@ -1,7 +1,7 @@
 //! What is fetched: a choice among the packages that the suites have now. No version is pinned; the suites
 //! drop old ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Which kernels of a suite.
 #[derive(Clone, Copy)]
@@ -19,7 +19,7 @@ struct Want {
     arch: &'static str,
     flavour: &'static str,
     series: Series,
-    /// Modules although they are a package of their own. Where they come with the image they are free.
+    /// Modules too where they are a package of their own. Those that come with the image are taken anyway.
     modules: bool,
 }
 
@@ -195,11 +195,10 @@ fn kernel(package: &str) -> Option<&str> {
 }
 
 fn flavour(release: &str) -> &str {
-    let known = BTreeSet::from(["cloud", "rt"]);
     release
         .rsplit('-')
         .nth(1)
-        .filter(|part| known.contains(part))
+        .filter(|part| ["cloud", "rt"].contains(part))
         .unwrap_or("generic")
 }
 
@@ -209,71 +208,4 @@ fn series(release: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn places(index: &str) -> Vec<String> {
-        Index::parse(index)
-            .unwrap()
-            .plan()
-            .into_iter()
-            .map(|item| item.place)
-            .collect()
-    }
-
-    #[test]
-    fn a_stable_release_gives_its_own_series_and_the_newest_of_it() {
-        let index = "bookworm linux-image-6.1.0-9-cloud-amd64 6.1.90-1 amd64 1\n\
-            bookworm linux-image-6.1.0-56-cloud-amd64 6.1.192-2 amd64 1\n\
-            bookworm linux-image-6.12.117+deb12-cloud-amd64 6.12.117-1~deb12u1 amd64 1\n";
-        assert_eq!(places(index), ["btf/bookworm-6.1.0-56-cloud-amd64"]);
-    }
-
-    #[test]
-    fn backports_give_each_series_of_arm64() {
-        let index = "trixie-backports linux-image-6.18.9+deb13-cloud-arm64 6.18.9-1 arm64 1\n\
-            trixie-backports linux-image-6.18.15+deb13-cloud-arm64 6.18.15-1 arm64 1\n\
-            trixie-backports linux-binary-7.0.13+deb13-cloud-arm64 7.0.13-1 arm64 1\n";
-        let expected = ["6.18.15+deb13-cloud-arm64", "7.0.13+deb13-cloud-arm64"];
-        assert_eq!(
-            places(index),
-            expected.map(|release| format!("btf/trixie-backports-{release}"))
-        );
-    }
-
-    #[test]
-    fn a_split_kernel_comes_out_of_all_its_packages() {
-        let index = "trixie-backports linux-image-7.3.4+deb13-cloud-amd64 7.3.4-1 amd64 1\n\
-            trixie-backports linux-binary-7.3.4+deb13-cloud-amd64 7.3.4-1 amd64 10\n\
-            trixie-backports linux-base-7.3.4+deb13-cloud-amd64 7.3.4-1 amd64 100\n\
-            trixie-backports linux-modules-7.3.4+deb13-cloud-amd64 7.3.4-1 amd64 1000\n";
-        let plan = Index::parse(index).unwrap().plan();
-        let specs =
-            ["binary", "base", "modules"].map(|k| format!("linux-{k}-7.3.4+deb13-cloud-amd64:amd64=7.3.4-1"));
-        assert_eq!(
-            (plan.len(), plan[0].bytes, &plan[0].specs[..]),
-            (1, 1110, &specs[..])
-        );
-    }
-
-    #[test]
-    fn flavours_are_told_by_the_release() {
-        for (release, expected) in [
-            ("6.1.0-56-amd64", "generic"),
-            ("6.1.0-56-rt-amd64", "rt"),
-            ("7.3.4+deb13-cloud-arm64", "cloud"),
-        ] {
-            assert_eq!(flavour(release), expected, "{release}");
-        }
-    }
-
-    #[test]
-    fn suites_that_did_not_answer_are_known_and_nonsense_is_refused() {
-        let index = Index::parse("sid silent\nbullseye-security gone\n").unwrap();
-        assert_eq!(
-            (&index.silent[..], &index.gone[..]),
-            (&["sid".to_owned()][..], &["bullseye-security".to_owned()][..])
-        );
-        assert!(Index::parse("what is this\n").is_err());
-    }
-}
+mod tests;

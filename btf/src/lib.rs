@@ -12,6 +12,7 @@
 
 mod builder;
 mod bytes;
+mod c;
 pub mod co_re;
 mod endian;
 mod error;

@@ -1,19 +1,11 @@
-//! Which types have a name: a hash table over those that CO-RE looks up, made when first asked.
+//! Which types have a name: a hash table over those that CO-RE looks up, made when it pays. Who wants some
+//! names once is served by a pass over the types, which costs a fifth of making the table.
+
+use std::collections::HashMap;
 
 use crate::bytes::Bytes;
-use crate::kind::{self, Kind};
 use crate::name::essential;
 use crate::parse::Btf;
-
-/// Kinds that are looked up by name, as bits.
-const LOOKED_UP: u32 = 1 << Kind::Int as u32
-    | 1 << Kind::Struct as u32
-    | 1 << Kind::Union as u32
-    | 1 << Kind::Enum as u32
-    | 1 << Kind::Fwd as u32
-    | 1 << Kind::Typedef as u32
-    | 1 << Kind::Float as u32
-    | 1 << Kind::Enum64 as u32;
 
 /// End of a chain.
 const NONE: u32 = u32::MAX;
@@ -31,30 +23,81 @@ struct Entry {
     next: u32,
 }
 
+/// Calls `each` with id and string offset of every own type that is looked up by name.
+#[inline]
+fn named(btf: &Btf<'_>, mut each: impl FnMut(u32, u32)) {
+    let bytes = Bytes::new(btf.bytes(), btf.endian());
+    for (first, word) in (0u32..).step_by(64).zip(btf.looked_up()) {
+        let mut left = *word;
+        while left != 0 {
+            let own = first + left.trailing_zeros();
+            left &= left - 1;
+            let at = btf.own_offsets().get(own as usize);
+            if let Some(name) = at
+                .and_then(|at| bytes.u32(*at as usize))
+                .filter(|name| *name != 0)
+            {
+                // Ids fit: opening has seen to it.
+                each(btf.first_id().saturating_add(own), name);
+            }
+        }
+    }
+}
+
+/// The same as [`NameIndex::find`] for several names at once, without a table: ids for each name.
+pub(crate) fn scan(btf: &Btf<'_>, names: &[&[u8]]) -> Vec<Vec<u32>> {
+    // Most names are told apart by their first bytes, which costs one look at them.
+    let mut starts = [0u64; 64];
+    for start in names.iter().filter_map(|name| start(name)) {
+        if let Some(word) = starts.get_mut(start / 64) {
+            *word |= 1 << (start % 64);
+        }
+    }
+    let wanted: HashMap<&[u8], usize> = names.iter().copied().zip(0..).collect();
+    let mut found = vec![Vec::new(); names.len()];
+    named(btf, |id, offset| {
+        let worth = btf
+            .string_from(offset)
+            .and_then(start)
+            .is_some_and(|start| starts.get(start / 64).is_some_and(|w| w >> (start % 64) & 1 != 0));
+        if worth
+            && let Some(name) = btf.string(offset)
+            && let Some(ids) = wanted.get(essential(name)).and_then(|i| found.get_mut(*i))
+        {
+            ids.push(id);
+        }
+    });
+    found
+}
+
+/// Twelve bits of a name's first three bytes; `None` for an empty one. Names shorter than that end in a NUL
+/// or `___`: what follows does not count.
+#[inline]
+fn start(name: &[u8]) -> Option<usize> {
+    let mut bits = 0;
+    for (at, shift) in [(0, 0), (1, 3), (2, 6)] {
+        match name.get(at) {
+            Some(0) | None => break,
+            // A flavour may begin here.
+            Some(b'_') if at > 0 => break,
+            Some(byte) => bits ^= usize::from(*byte) << shift,
+        }
+    }
+    (name.first().copied().unwrap_or(0) != 0).then_some(bits & 0xfff)
+}
+
 impl NameIndex {
     pub(crate) fn new(btf: &Btf<'_>) -> Self {
-        let bytes = Bytes::new(btf.bytes(), btf.endian());
-        let mut entries = Vec::new();
-        for (own, at) in btf.own_offsets().iter().enumerate() {
-            let Some(info) = bytes.u32(*at as usize + 4) else {
-                continue;
-            };
-            if LOOKED_UP & (1 << kind::number(info)) == 0 {
-                continue;
+        let mut entries = Vec::with_capacity(btf.own_offsets().len() / 4);
+        named(btf, |id, offset| {
+            if let Some(name) = btf.string(offset).filter(|name| !name.is_empty()) {
+                entries.push(Entry {
+                    id,
+                    hash: hash(essential(name)),
+                    next: NONE,
+                });
             }
-            let Some(name) = bytes.u32(*at as usize).filter(|offset| *offset != 0) else {
-                continue;
-            };
-            let Some(name) = btf.string(name).filter(|name| !name.is_empty()) else {
-                continue;
-            };
-            entries.push(Entry {
-                // Ids fit: opening has seen to it.
-                id: btf.first_id().saturating_add(own as u32),
-                hash: hash(essential(name)),
-                next: NONE,
-            });
-        }
+        });
         let size = entries.len().next_power_of_two().max(1);
         let mut heads = vec![NONE; size];
         // Backwards, so that every chain goes by ascending ids.

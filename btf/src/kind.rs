@@ -110,6 +110,22 @@ pub(crate) fn size(info: u32) -> Option<usize> {
     Some(12 + usize::from(fixed) + usize::from(each) * vlen(info) as usize)
 }
 
+/// Kinds that are looked up by name, as bits.
+const LOOKED_UP: u32 = 1 << Kind::Int as u32
+    | 1 << Kind::Struct as u32
+    | 1 << Kind::Union as u32
+    | 1 << Kind::Enum as u32
+    | 1 << Kind::Fwd as u32
+    | 1 << Kind::Typedef as u32
+    | 1 << Kind::Float as u32
+    | 1 << Kind::Enum64 as u32;
+
+/// 1 for a kind that CO-RE looks up by name, else 0: the others are most of a kernel's types.
+#[inline]
+pub(crate) fn looked_up(info: u32) -> u32 {
+    LOOKED_UP >> number(info) & 1
+}
+
 impl Kind {
     pub(crate) fn from_info(info: u32) -> Kind {
         LAYOUT.get(number(info) as usize).map_or(Kind::Void, |l| l.0)

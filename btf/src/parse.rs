@@ -1,12 +1,13 @@
 //! [`Btf`]: opening BTF is one pass over its types, everything else is read when asked for.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::bytes::{self, Bytes};
 use crate::endian::Endian;
 use crate::error::BtfError;
-use crate::index::NameIndex;
+use crate::index::{self, NameIndex};
 use crate::kind;
 use crate::types::Type;
 
@@ -15,6 +16,8 @@ const MAGIC: u16 = 0xeb9f;
 const HEADER: usize = 24;
 /// Longest name that is found, in bytes. The kernel's symbols have at most 512.
 const MAX_NAME: usize = 4096;
+/// Passes over the types for names before a table of them is made.
+const SCANS: u32 = 2;
 /// Most base BTFs below one another; a module has one.
 const MAX_BASES: usize = 4;
 
@@ -25,10 +28,16 @@ pub struct Btf<'a> {
     strings: (usize, usize),
     /// Where each own type begins in `data`; the first is type `first_id`.
     offsets: Vec<u32>,
+    /// Which own types are looked up by name: a bit each.
+    looked_up: Vec<u64>,
+    /// Own integers, which are few.
+    integers: Vec<u32>,
     first_id: u32,
     first_string: u32,
     base: Option<Arc<Btf<'a>>>,
     names: OnceLock<NameIndex>,
+    /// How often names were looked for without a table of them.
+    scans: AtomicU32,
     pointer_size: OnceLock<u32>,
 }
 
@@ -76,16 +85,23 @@ impl<'a> Btf<'a> {
                 split_alone: base.is_none() && ends,
             });
         }
-        let offsets = offsets(&data, &header, first_id)?;
+        let Pass {
+            offsets,
+            looked_up,
+            integers,
+        } = pass(&data, &header, first_id)?;
         Ok(Btf {
             data,
             endian: header.endian,
             strings: header.strings,
             offsets,
+            looked_up,
+            integers,
             first_id,
             first_string,
             base,
             names: OnceLock::new(),
+            scans: AtomicU32::new(0),
             pointer_size: OnceLock::new(),
         })
     }
@@ -177,6 +193,29 @@ impl<'a> Btf<'a> {
         self.names.get_or_init(|| NameIndex::new(self)).find(self, name)
     }
 
+    /// The same for several names, each without flavour: a list of ids for each. Cheaper for who asks once
+    /// or twice.
+    pub fn candidates_of(&self, names: &[&[u8]]) -> Vec<Vec<u32>> {
+        let index = match self.names.get() {
+            Some(index) => index,
+            None if self.scans.fetch_add(1, Ordering::Relaxed) < SCANS => return index::scan(self, names),
+            None => self.names.get_or_init(|| NameIndex::new(self)),
+        };
+        names
+            .iter()
+            .map(|name| index.find(self, name).collect())
+            .collect()
+    }
+
+    /// Everything from a string's begin on.
+    #[inline]
+    pub(crate) fn string_from(&self, offset: u32) -> Option<&[u8]> {
+        match offset.checked_sub(self.first_string) {
+            Some(own) => self.strings().get(own as usize..),
+            None => self.base.as_ref()?.string_from(offset),
+        }
+    }
+
     /// The own type of this kind and exact name with the lowest id, else one of the base's.
     pub fn find(&self, kind: kind::Kind, name: &[u8]) -> Option<Type<'_>> {
         use kind::Kind as K;
@@ -200,6 +239,15 @@ impl<'a> Btf<'a> {
 
     pub(crate) fn own_offsets(&self) -> &[u32] {
         &self.offsets
+    }
+
+    /// Its own integers.
+    pub(crate) fn integers(&self) -> impl Iterator<Item = Type<'_>> + '_ {
+        self.integers.iter().filter_map(|id| self.get(*id))
+    }
+
+    pub(crate) fn looked_up(&self) -> &[u64] {
+        &self.looked_up
     }
 }
 
@@ -256,8 +304,17 @@ impl Header {
     }
 }
 
-/// Where each type begins: the one pass.
-fn offsets(data: &[u8], header: &Header, first_id: u32) -> Result<Vec<u32>, BtfError> {
+/// What one pass over the types finds.
+struct Pass {
+    /// Where each begins.
+    offsets: Vec<u32>,
+    /// A bit for each that is looked up by name.
+    looked_up: Vec<u64>,
+    /// Ids of integers.
+    integers: Vec<u32>,
+}
+
+fn pass(data: &[u8], header: &Header, first_id: u32) -> Result<Pass, BtfError> {
     let (start, end) = header.types;
     let bytes = Bytes::new(data.get(..end).unwrap_or(data), header.endian);
     // Offsets are kept in 32 bits, and so are ids.
@@ -268,27 +325,45 @@ fn offsets(data: &[u8], header: &Header, first_id: u32) -> Result<Vec<u32>, BtfE
             limit: u64::from(u32::MAX / 2),
         });
     }
-    // A kernel's types have some 28 bytes in the mean.
-    let mut offsets = Vec::with_capacity((end - start) / 26);
+    let mut pass = Pass {
+        // A kernel's types have 20 to 24 bytes in the mean; what is not used is not touched either.
+        offsets: Vec::with_capacity((end - start) / 18),
+        looked_up: Vec::with_capacity((end - start) / (18 * 64) + 1),
+        integers: Vec::new(),
+    };
     let mut at = start;
     while at < end {
-        let cut = |next: usize| BtfError::Truncated {
-            what: "types",
-            end: next as u64,
-            size: end as u64,
-        };
-        let info = bytes.u32(at + 4).ok_or_else(|| cut(at + 12))?;
-        let size = kind::size(info).ok_or_else(|| BtfError::UnknownKind {
-            id: first_id.saturating_add(u32::try_from(offsets.len()).unwrap_or(u32::MAX)),
-            kind: kind::number(info),
-        })?;
-        let next = at + size;
-        if next > end {
-            return Err(cut(next));
+        let mut word = 0u64;
+        for bit in 0..64 {
+            if at >= end {
+                break;
+            }
+            let id = |own: usize| first_id.saturating_add(u32::try_from(own).unwrap_or(u32::MAX));
+            let info = bytes.u32(at + 4).ok_or_else(|| cut(at + 12, end))?;
+            let size = kind::size(info).ok_or_else(|| BtfError::UnknownKind {
+                id: id(pass.offsets.len()),
+                kind: kind::number(info),
+            })?;
+            if kind::number(info) == kind::Kind::Int as u32 {
+                pass.integers.push(id(pass.offsets.len()));
+            }
+            // It fits: `end` does.
+            pass.offsets.push(at as u32);
+            word |= u64::from(kind::looked_up(info)) << bit;
+            at += size;
         }
-        // It fits: `end` does.
-        offsets.push(at as u32);
-        at = next;
+        pass.looked_up.push(word);
     }
-    Ok(offsets)
+    if at > end {
+        return Err(cut(at, end));
+    }
+    Ok(pass)
+}
+
+fn cut(next: usize, end: usize) -> BtfError {
+    BtfError::Truncated {
+        what: "types",
+        end: next as u64,
+        size: end as u64,
+    }
 }

@@ -55,8 +55,8 @@ impl Btf<'_> {
             return base.pointer_size();
         }
         *self.pointer_size_cell().get_or_init(|| {
-            self.types()
-                .filter(|t| t.kind() == Kind::Int && is_long(t.name_bytes()))
+            self.integers()
+                .filter(|t| is_long(t.name_bytes()))
                 .filter_map(|t| t.own_size())
                 .find(|size| matches!(size, 4 | 8))
                 .unwrap_or(8)

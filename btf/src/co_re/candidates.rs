@@ -2,6 +2,7 @@
 
 use super::error::CoreError;
 use super::spec::same_kind;
+use crate::kind::Kind;
 use crate::name::essential;
 use crate::parse::Btf;
 use crate::types::Type;
@@ -44,17 +45,9 @@ impl<'t> Targets<'t> {
     /// # Errors
     /// If the local type has no name.
     pub fn candidates(&self, local: Type<'_>) -> Result<Vec<Candidate>, CoreError> {
-        let name = essential(local.name_bytes());
-        if name.is_empty() {
-            return Err(CoreError::BadLocal {
-                detail: format!("type {} ({}) has no name to look for", local.id(), local.kind()),
-            });
-        }
+        let name = name_of(local)?;
         let of = |btf: &Btf<'_>, module: Option<usize>| -> Vec<Candidate> {
-            btf.candidates(name)
-                .filter(|id| btf.get(*id).is_some_and(|t| same_kind(t.kind(), local.kind())))
-                .map(|id| Candidate { module, id })
-                .collect()
+            of_kind(btf, module, local.kind(), btf.candidates(name))
         };
         let found = of(self.kernel, None);
         if !found.is_empty() {
@@ -67,6 +60,55 @@ impl<'t> Targets<'t> {
             .flat_map(|(index, module)| of(&module.btf, Some(index)))
             .collect())
     }
+
+    /// The same for several local types at once; none for one without a name.
+    pub(crate) fn candidates_of(&self, locals: &[Type<'_>]) -> Vec<Vec<Candidate>> {
+        let names: Vec<&[u8]> = locals.iter().map(|l| essential(l.name_bytes())).collect();
+        let mut found = vec![Vec::new(); locals.len()];
+        let all = std::iter::once((None, self.kernel))
+            .chain((0..).zip(self.modules).map(|(index, m)| (Some(index), &m.btf)));
+        for (module, btf) in all {
+            // A name that the kernel has is not looked for in modules; in several modules it is.
+            let open: Vec<usize> = (0..locals.len())
+                .filter(|i| {
+                    found
+                        .get(*i)
+                        .is_some_and(|f: &Vec<Candidate>| f.first().is_none_or(|c| c.module.is_some()))
+                })
+                .collect();
+            let wanted: Vec<&[u8]> = open.iter().filter_map(|i| names.get(*i).copied()).collect();
+            if wanted.is_empty() {
+                break;
+            }
+            for (i, ids) in open.into_iter().zip(btf.candidates_of(&wanted)) {
+                if let (Some(local), Some(found)) = (locals.get(i), found.get_mut(i)) {
+                    found.extend(of_kind(btf, module, local.kind(), ids.into_iter()));
+                }
+            }
+        }
+        found
+    }
+}
+
+fn name_of<'l>(local: Type<'l>) -> Result<&'l [u8], CoreError> {
+    let name = essential(local.name_bytes());
+    if name.is_empty() {
+        return Err(CoreError::BadLocal {
+            detail: format!("type {} ({}) has no name to look for", local.id(), local.kind()),
+        });
+    }
+    Ok(name)
+}
+
+fn of_kind(
+    btf: &Btf<'_>,
+    module: Option<usize>,
+    kind: Kind,
+    ids: impl Iterator<Item = u32>,
+) -> Vec<Candidate> {
+    ids.filter(|id| btf.get(*id).is_some_and(|t| same_kind(t.kind(), kind)))
+        .map(|id| Candidate { module, id })
+        .collect()
 }
 
 /// A type that may be meant.

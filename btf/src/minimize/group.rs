@@ -15,6 +15,7 @@ type Key = (Vec<u8>, Kind);
 
 /// Relocations that have the same candidates.
 pub(crate) struct Group<'l> {
+    number: usize,
     candidates: Vec<Candidate>,
     asked: Vec<Asked<'l>>,
 }
@@ -48,6 +49,8 @@ enum Answer {
 /// whatever the kernel is, are in none.
 pub(crate) fn groups<'l>(sources: &[Source<'l>], targets: Targets<'_>) -> BTreeMap<Key, Group<'l>> {
     let mut groups: BTreeMap<Key, Group<'l>> = BTreeMap::new();
+    // One type of each group, by the group's number.
+    let mut roots = Vec::new();
     for source in sources {
         for relocation in source.relocations {
             let kind = CoreKind::from_raw(relocation.kind);
@@ -65,21 +68,28 @@ pub(crate) fn groups<'l>(sources: &[Source<'l>], targets: Targets<'_>) -> BTreeM
                 other => other,
             };
             let name = essential(root.name_bytes()).to_vec();
-            let group = match groups.entry((name, of_kind)) {
-                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::btree_map::Entry::Vacant(new) => match targets.candidates(root) {
-                    Ok(candidates) => new.insert(Group {
-                        candidates,
-                        asked: Vec::new(),
-                    }),
-                    Err(_) => continue,
-                },
-            };
+            if name.is_empty() {
+                continue;
+            }
+            let group = groups.entry((name, of_kind)).or_insert_with(|| {
+                roots.push(root);
+                Group {
+                    number: roots.len() - 1,
+                    candidates: Vec::new(),
+                    asked: Vec::new(),
+                }
+            });
             group.asked.push(Asked {
                 kind,
                 local,
                 endian: source.btf.endian(),
             });
+        }
+    }
+    let mut candidates = targets.candidates_of(&roots);
+    for group in groups.values_mut() {
+        if let Some(found) = candidates.get_mut(group.number) {
+            group.candidates = std::mem::take(found);
         }
     }
     groups

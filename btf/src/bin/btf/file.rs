@@ -20,7 +20,7 @@ pub fn map(path: &Path) -> Result<Mmap, String> {
     let file = File::open(path).map_err(cannot)?;
     // SAFETY: the mapping is private and only read. Should another process cut the file while it is read,
     // this process ends by SIGBUS; it holds nothing that could be lost.
-    unsafe { MmapOptions::new().populate().map_copy_read_only(&file) }.map_err(cannot)
+    unsafe { MmapOptions::new().map_copy_read_only(&file) }.map_err(cannot)
 }
 
 /// Contents of a file: mapped, or read where it cannot be (files in /sys before 6.16).

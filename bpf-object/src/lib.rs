@@ -6,6 +6,7 @@
 //! - [`inspect`] reads an object; [`InspectError`] says what is wrong with it and what to do.
 //! - [`ObjectInfo::relocation_at`] tells which field, type or enumerator an instruction that the
 //!   verifier refused as poisoned stands for.
+//! - [`globals`] lists an object's global variables and sets them to typed values before it is loaded.
 //! - [`for_aya`] gives sections the names that aya knows, where libbpf accepts more spellings.
 
 mod access;
@@ -16,6 +17,7 @@ mod core_relo;
 mod elf;
 mod error;
 mod externs;
+pub mod globals;
 mod info;
 mod kind;
 mod map;

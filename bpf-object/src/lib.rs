@@ -7,6 +7,7 @@
 //! - [`ObjectInfo::relocation_at`] tells which field, type or enumerator an instruction that the
 //!   verifier refused as poisoned stands for.
 //! - [`globals`] lists an object's global variables and sets them to typed values before it is loaded.
+//! - [`kconfig`] gives `extern … __kconfig` variables their values.
 //! - [`for_aya`] gives sections the names that aya knows, where libbpf accepts more spellings.
 
 mod access;
@@ -19,6 +20,7 @@ mod error;
 mod externs;
 pub mod globals;
 mod info;
+pub mod kconfig;
 mod kind;
 mod map;
 mod map_type;

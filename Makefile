@@ -1,7 +1,7 @@
 # The commands of a developer. `make` alone explains them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup demo demo-cluster test e2e fmt lint generate images tools corpus clean-cache
+.PHONY: help setup demo demo-cluster test e2e bench-btf fmt lint generate images tools corpus clean-cache
 
 help: ## this text
 	@echo "bpfleet: declare an eBPF program once, every node runs the build that fits its kernel"
@@ -25,6 +25,9 @@ test: ## everything CI runs: format, clippy, generated files, unit and integrati
 
 e2e: ## what takes too long for CI: faults of nodes, parts and ways out in real clusters (root)
 	@scripts/e2e.sh
+
+bench-btf: setup ## what the btf crate costs beside libbpf and bpftool, as one table (3 minutes)
+	@cargo bench --quiet --package btf --bench table
 
 fmt: ## format the Rust code
 	cargo fmt --all

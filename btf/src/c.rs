@@ -10,6 +10,10 @@ use crate::types::Type;
 const MAX: usize = 512;
 /// Deepest nesting that is spelled.
 const MAX_DEPTH: u32 = 16;
+/// Most types that one name may be made of.
+const MAX_TYPES: u32 = 256;
+/// Longest definition, in bytes; of what is longer the rest is left out.
+const MAX_DEFINITION: usize = 1 << 20;
 
 impl Btf<'_> {
     /// A type as in a declaration: `struct task_struct *`, `const __u32[4]`; an anonymous struct as
@@ -20,7 +24,7 @@ impl Btf<'_> {
 
     /// The declaration of something of a type: `__u32 ports[4]`, `int (*compare)(const void *, const void *)`.
     pub fn c_declaration(&self, id: u32, name: &str) -> String {
-        let mut spelled = declare(self, id, name.to_owned(), MAX_DEPTH);
+        let mut spelled = declare(self, id, name.to_owned(), MAX_DEPTH, &mut { MAX_TYPES });
         if spelled.len() > MAX {
             let end = (0..=MAX)
                 .rev()
@@ -34,10 +38,14 @@ impl Btf<'_> {
 }
 
 /// Wraps `inner` (a name with what already binds closer to it) into the declaration of a type.
-fn declare(btf: &Btf<'_>, id: u32, inner: String, depth: u32) -> String {
-    let Some(depth) = depth.checked_sub(1).filter(|_| inner.len() <= 2 * MAX) else {
+fn declare(btf: &Btf<'_>, id: u32, inner: String, depth: u32, left: &mut u32) -> String {
+    let (Some(depth), Some(fewer)) = (depth.checked_sub(1), left.checked_sub(1)) else {
         return format!("… {inner}");
     };
+    if inner.len() > 2 * MAX {
+        return inner;
+    }
+    *left = fewer;
     let Some(t) = btf.get(id) else {
         return with(&format!("/* no type {id} */"), &inner);
     };
@@ -54,7 +62,7 @@ fn declare(btf: &Btf<'_>, id: u32, inner: String, depth: u32) -> String {
             } else {
                 format!("*{inner}")
             };
-            declare(btf, target, star, depth)
+            declare(btf, target, star, depth, left)
         }
         Kind::Array => {
             let Some(array) = t.array() else {
@@ -64,24 +72,30 @@ fn declare(btf: &Btf<'_>, id: u32, inner: String, depth: u32) -> String {
                 0 => String::new(),
                 n => n.to_string(),
             };
-            declare(btf, array.element, format!("{inner}[{length}]"), depth)
+            declare(btf, array.element, format!("{inner}[{length}]"), depth, left)
         }
         Kind::FuncProto => {
-            let parameters = parameters(btf, t, depth);
-            declare(btf, t.size_or_type(), format!("{inner}({parameters})"), depth)
+            let parameters = parameters(btf, t, depth, left);
+            declare(
+                btf,
+                t.size_or_type(),
+                format!("{inner}({parameters})"),
+                depth,
+                left,
+            )
         }
         Kind::Const | Kind::Volatile | Kind::Restrict => {
             let word = t.kind().as_str();
             let of_pointer = btf.get(t.size_or_type()).is_some_and(|t| t.kind() == Kind::Ptr);
             if of_pointer {
-                declare(btf, t.size_or_type(), with(word, &inner), depth)
+                declare(btf, t.size_or_type(), with(word, &inner), depth, left)
             } else {
-                format!("{word} {}", declare(btf, t.size_or_type(), inner, depth))
+                format!("{word} {}", declare(btf, t.size_or_type(), inner, depth, left))
             }
         }
-        Kind::TypeTag => declare(btf, t.size_or_type(), inner, depth),
-        Kind::Var | Kind::DeclTag => declare(btf, t.size_or_type(), inner, depth),
-        Kind::Func => declare(btf, t.size_or_type(), with(t.name(), &inner), depth),
+        Kind::TypeTag => declare(btf, t.size_or_type(), inner, depth, left),
+        Kind::Var | Kind::DeclTag => declare(btf, t.size_or_type(), inner, depth, left),
+        Kind::Func => declare(btf, t.size_or_type(), with(t.name(), &inner), depth, left),
         _ => with(&base(&t), &inner),
     }
 }
@@ -94,7 +108,7 @@ fn with(base: &str, inner: &str) -> String {
     }
 }
 
-fn parameters(btf: &Btf<'_>, t: Type<'_>, depth: u32) -> String {
+fn parameters(btf: &Btf<'_>, t: Type<'_>, depth: u32, left: &mut u32) -> String {
     let mut all = String::new();
     for parameter in t.parameters() {
         if !all.is_empty() {
@@ -106,7 +120,7 @@ fn parameters(btf: &Btf<'_>, t: Type<'_>, depth: u32) -> String {
         }
         match parameter.type_id {
             0 => all.push_str("..."),
-            id => all.push_str(&declare(btf, id, parameter.name().to_owned(), depth)),
+            id => all.push_str(&declare(btf, id, parameter.name().to_owned(), depth, left)),
         }
     }
     if all.is_empty() { "void".into() } else { all }
@@ -145,6 +159,10 @@ impl Type<'_> {
             Kind::Struct | Kind::Union => {
                 let _ = writeln!(out, "{} {{", head(self));
                 for member in self.members() {
+                    if out.len() > MAX_DEFINITION {
+                        out.push_str("…\n");
+                        break;
+                    }
                     self.member_line(out, &member, level + 1);
                 }
                 write!(
@@ -158,6 +176,10 @@ impl Type<'_> {
             Kind::Enum | Kind::Enum64 => {
                 let _ = writeln!(out, "{} {{", head(self));
                 for value in self.enumerators() {
+                    if out.len() > MAX_DEFINITION {
+                        out.push_str("…\n");
+                        break;
+                    }
                     let number = if self.flag() || self.kind() == Kind::Enum {
                         value.value.to_string()
                     } else {
@@ -183,6 +205,10 @@ impl Type<'_> {
             Kind::Datasec => {
                 let _ = writeln!(out, "section {:?} {{", self.name());
                 for variable in self.variables() {
+                    if out.len() > MAX_DEFINITION {
+                        out.push_str("…\n");
+                        break;
+                    }
                     let name = btf.get(variable.type_id).map_or("", |t| t.name());
                     let _ = writeln!(
                         out,

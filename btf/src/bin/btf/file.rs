@@ -1,27 +1,15 @@
-//! Files, mapped.
+//! Files, and the BTF in them.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use btf::co_re::Module;
 use btf::{Btf, BtfExt, RelocationInfo};
-use memmap2::{Mmap, MmapOptions};
+use memmap2::Mmap;
 use object::read::elf::{ElfFile64, FileHeader};
 use object::{Object, ObjectSection};
 
-/// Maps a whole file.
-///
-/// # Errors
-/// A message for the person who named it.
-#[allow(unsafe_code)]
-pub fn map(path: &Path) -> Result<Mmap, String> {
-    let cannot = |e| format!("cannot read {}: {e}", path.display());
-    let file = File::open(path).map_err(cannot)?;
-    // SAFETY: the mapping is private and only read. Should another process cut the file while it is read,
-    // this process ends by SIGBUS; it holds nothing that could be lost.
-    unsafe { MmapOptions::new().map_copy_read_only(&file) }.map_err(cannot)
-}
+use crate::map::map;
 
 /// Contents of a file: mapped, or read where it cannot be (files in /sys before 6.16).
 pub enum Contents {

@@ -2,6 +2,7 @@
 
 mod dump;
 mod file;
+mod map;
 mod min;
 
 use std::process::ExitCode;

@@ -1,7 +1,8 @@
 //! Access strings of CO-RE relocations (`0:1:2`), spelled as people write them
 //! (`task_struct.signal.nr_threads`).
 
-use crate::btf::{Btf, Kind};
+use btf::{Btf, Kind, Type};
+
 use crate::core_relo::CoreKind;
 
 /// Longest spelling that is kept, in bytes.
@@ -14,11 +15,11 @@ pub(crate) fn type_of(btf: &Btf<'_>, id: u32) -> (&'static str, String) {
     let Some(named) = btf.get(id) else {
         return ("type", format!("#{id}"));
     };
-    let name = match btf.name(named) {
+    let name = match named.name() {
         "" => "(anonymous)".to_owned(),
         name => name.to_owned(),
     };
-    let keyword = match named.kind {
+    let keyword = match named.kind() {
         Kind::Struct => "struct",
         Kind::Union => "union",
         Kind::Enum | Kind::Enum64 => "enum",
@@ -36,32 +37,33 @@ pub(crate) fn spell(btf: &Btf<'_>, type_id: u32, access: &str, kind: CoreKind) -
     if kind.is_type() {
         return Some(name);
     }
-    let (mut id, root) = btf.resolve(type_id)?;
+    let root = btf.get(type_id)?.resolved()?;
     if kind.is_enumerator() {
-        let enumerator = btf.enumerator(root, usize::try_from(first).ok()?)?;
-        return Some(format!("{name}.{enumerator}"));
+        let enumerator = root.enumerator(first)?;
+        return Some(format!("{name}.{}", enumerator.name()));
     }
     let mut path = name;
     if first != 0 {
         path.push_str(&format!("[{first}]"));
     }
+    let mut t: Type<'_> = root;
     for step in steps {
         let step = step?;
-        let (_, t) = btf.resolve(id)?;
-        if let Some((element, _)) = btf.array(t) {
+        let id = if let Some(array) = t.array() {
             path.push_str(&format!("[{step}]"));
-            id = element;
+            array.element
         } else {
-            let member = btf.member(t, usize::try_from(step).ok()?)?;
-            if !member.name.is_empty() {
+            let member = t.member(step)?;
+            if !member.name().is_empty() {
                 path.push('.');
-                path.push_str(member.name);
+                path.push_str(member.name());
             }
-            id = member.type_id;
-        }
+            member.type_id
+        };
         if path.len() > MAX_PATH {
             return None;
         }
+        t = btf.get(id)?.resolved()?;
     }
     Some(path)
 }

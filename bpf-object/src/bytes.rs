@@ -1,6 +1,6 @@
 //! Bounds-checked reads of integers and strings.
 
-use crate::elf::Endian;
+use btf::Endian;
 
 /// Longest name that is kept, in bytes: the kernel's limit for a symbol name.
 pub(crate) const MAX_NAME: usize = 512;
@@ -15,10 +15,6 @@ pub(crate) struct Bytes<'a> {
 impl<'a> Bytes<'a> {
     pub(crate) fn new(data: &'a [u8], endian: Endian) -> Self {
         Bytes { data, endian }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.data.len()
     }
 
     pub(crate) fn u16(&self, at: usize) -> Option<u16> {

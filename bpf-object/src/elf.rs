@@ -1,12 +1,13 @@
 //! The ELF file: header checks, sections and symbols, read once into plain values.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
+use btf::{Btf, BtfExt, Endian};
 use object::elf::{self, FileHeader64};
-use object::read::elf::{FileHeader, SectionHeader, Sym};
+use object::read::elf::{FileHeader, Rel, SectionHeader, Sym};
 use object::{Endianness, SymbolIndex};
 
-use crate::bytes::{Bytes, MAX_NAME, utf8_prefix};
+use crate::bytes::{MAX_NAME, utf8_prefix};
 use crate::error::{InspectError, SizeLimit};
 
 /// Largest object that is read, in bytes.
@@ -15,43 +16,10 @@ pub const MAX_OBJECT_SIZE: usize = 32 << 20;
 const MAX_SECTIONS: usize = 8192;
 /// Most symbols; real objects have hundreds, with local labels a few thousand.
 const MAX_SYMBOLS: usize = 262_144;
+/// Most relocations; real objects have a few thousand.
+const MAX_RELOCATIONS: usize = 262_144;
 /// Most bytes in a section that takes no room in the file: what `.bss` would allocate when loaded.
 const MAX_NOBITS: u64 = 64 << 20;
-
-/// Byte order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Endian {
-    /// Least significant byte first (x86-64, arm64).
-    Little,
-    /// Most significant byte first (s390x).
-    Big,
-}
-
-impl Endian {
-    /// The byte order of the machine that this code was compiled for.
-    pub const HOST: Endian = if cfg!(target_endian = "big") {
-        Endian::Big
-    } else {
-        Endian::Little
-    };
-
-    /// What clang's `-target` calls eBPF of this byte order.
-    pub fn clang_target(self) -> &'static str {
-        match self {
-            Endian::Little => "bpfel",
-            Endian::Big => "bpfeb",
-        }
-    }
-}
-
-impl fmt::Display for Endian {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Endian::Little => "little-endian",
-            Endian::Big => "big-endian",
-        })
-    }
-}
 
 /// A section of the file.
 pub(crate) struct Section<'a> {
@@ -61,6 +29,23 @@ pub(crate) struct Section<'a> {
     /// Size when loaded, in bytes.
     pub(crate) size: u64,
     pub(crate) executable: bool,
+}
+
+impl Section<'_> {
+    /// Whether it holds subprograms only, and no programs.
+    pub(crate) fn is_text(&self) -> bool {
+        self.executable && is_text(self.name)
+    }
+
+    fn wants_relocations(&self) -> bool {
+        self.executable || self.name == ".maps" || self.name.contains("struct_ops")
+    }
+}
+
+/// Whether code in a section of this name is subprograms only: `.text`, and what
+/// `-ffunction-sections` makes of it.
+pub(crate) fn is_text(name: &str) -> bool {
+    name == ".text" || name.starts_with(".text.")
 }
 
 /// What a symbol names.
@@ -80,6 +65,8 @@ pub(crate) struct Symbol<'a> {
     pub(crate) undefined: bool,
     pub(crate) local: bool,
     pub(crate) weak: bool,
+    /// Not to be seen from outside: what `static` is to the kernel, whatever its binding.
+    pub(crate) hidden: bool,
     pub(crate) value: u64,
     pub(crate) size: u64,
 }
@@ -90,6 +77,17 @@ pub(crate) struct Elf<'a> {
     /// By section index; index 0 is the null section.
     pub(crate) sections: Vec<Section<'a>>,
     pub(crate) symbols: Vec<Symbol<'a>>,
+    /// Relocations by the section that they apply to.
+    pub(crate) relocations: BTreeMap<usize, Vec<Relocation>>,
+}
+
+/// A place that depends on where a symbol is.
+#[derive(Clone, Copy)]
+pub(crate) struct Relocation {
+    /// In bytes from the start of the section.
+    pub(crate) offset: u64,
+    /// Index of the symbol.
+    pub(crate) symbol: usize,
 }
 
 impl<'a> Elf<'a> {
@@ -119,10 +117,12 @@ impl<'a> Elf<'a> {
             sections.push(read_section(bytes, object_endian, section, name)?);
         }
         let symbols = read_symbols(bytes, object_endian, &table)?;
+        let relocations = read_relocations(bytes, object_endian, &table, &sections, symbols.len())?;
         Ok(Elf {
             endian: wanted,
             sections,
             symbols,
+            relocations,
         })
     }
 
@@ -131,9 +131,32 @@ impl<'a> Elf<'a> {
         self.sections.iter().find(|s| s.name == name)
     }
 
-    /// Contents of the first section of this name, for reads in the object's byte order.
-    pub(crate) fn section_bytes(&self, name: &str) -> Option<Bytes<'a>> {
-        self.section(name).map(|s| Bytes::new(s.data, self.endian))
+    /// The object's BTF, which is of its own byte order.
+    pub(crate) fn btf(&self) -> Result<Option<Btf<'a>>, InspectError> {
+        let Some(section) = self.section(".BTF") else {
+            return Ok(None);
+        };
+        let btf = Btf::parse(section.data).map_err(|e| InspectError::malformed("section .BTF", e))?;
+        self.same_order(".BTF", btf.endian()).map(|()| Some(btf))
+    }
+
+    /// What `.BTF.ext` says of its instructions.
+    pub(crate) fn btf_ext(&self) -> Result<Option<BtfExt<'a>>, InspectError> {
+        let Some(section) = self.section(".BTF.ext") else {
+            return Ok(None);
+        };
+        let ext = BtfExt::parse(section.data).map_err(|e| InspectError::malformed("section .BTF.ext", e))?;
+        self.same_order(".BTF.ext", ext.endian()).map(|()| Some(ext))
+    }
+
+    fn same_order(&self, name: &str, endian: Endian) -> Result<(), InspectError> {
+        if endian == self.endian {
+            return Ok(());
+        }
+        Err(InspectError::malformed(
+            format!("section {name}"),
+            format!("it is {endian}, the object is {}", self.endian),
+        ))
     }
 }
 
@@ -290,9 +313,60 @@ fn read_symbols<'a>(
             undefined: index != 0 && symbol.is_undefined(endian),
             local: symbol.st_bind() == elf::STB_LOCAL,
             weak: symbol.st_bind() == elf::STB_WEAK,
+            hidden: matches!(symbol.st_visibility(), elf::STV_HIDDEN | elf::STV_INTERNAL),
             value: symbol.st_value(endian),
             size: symbol.st_size(endian),
         });
+    }
+    Ok(out)
+}
+
+/// Relocations of sections that hold instructions, and of those whose initialisers mean something.
+/// Those of debug information are many and not needed.
+fn read_relocations(
+    bytes: &[u8],
+    endian: Endianness,
+    table: &object::read::elf::SectionTable<'_, FileHeader64<Endianness>>,
+    sections: &[Section<'_>],
+    symbols: usize,
+) -> Result<BTreeMap<usize, Vec<Relocation>>, InspectError> {
+    let mut out: BTreeMap<usize, Vec<Relocation>> = BTreeMap::new();
+    let mut total = 0usize;
+    for header in table.iter() {
+        let target = header.sh_info(endian) as usize;
+        let Some(section) = sections.get(target).filter(|s| s.wants_relocations()) else {
+            continue;
+        };
+        let bad = |detail: &str| {
+            InspectError::malformed(format!("relocations of section {:?}", section.name), detail)
+        };
+        if header.sh_type(endian) == elf::SHT_RELA {
+            return Err(bad("they carry addends (RELA), which eBPF objects do not have"));
+        }
+        let found = header.rel(endian, bytes).map_err(|e| bad(&e.to_string()))?;
+        let Some((entries, _)) = found else { continue };
+        total = total.saturating_add(entries.len());
+        if total > MAX_RELOCATIONS {
+            return Err(InspectError::too_many(
+                "the list of relocations",
+                total,
+                MAX_RELOCATIONS,
+            ));
+        }
+        let list = out.entry(target).or_default();
+        for entry in entries {
+            let symbol = entry.r_sym(endian) as usize;
+            if symbol >= symbols {
+                return Err(bad("one refers to a symbol that is not there"));
+            }
+            list.push(Relocation {
+                offset: entry.r_offset(endian),
+                symbol,
+            });
+        }
+    }
+    for list in out.values_mut() {
+        list.sort_by_key(|r| r.offset);
     }
     Ok(out)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::elf::Endian;
+use btf::Endian;
 
 /// Why [`inspect`](crate::inspect) refused an object. Each message says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

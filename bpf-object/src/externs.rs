@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::btf::{Btf, Kind};
+use btf::{Btf, Kind};
+
 use crate::elf::{Elf, SymbolType};
 use crate::error::InspectError;
 
@@ -49,16 +50,15 @@ pub struct Extern {
 pub(crate) fn read(elf: &Elf<'_>, btf: Option<&Btf<'_>>) -> Result<Vec<Extern>, InspectError> {
     let mut declared: BTreeMap<&str, ExternKind> = BTreeMap::new();
     if let Some(btf) = btf {
-        for section in btf.iter().filter(|t| t.kind == Kind::Datasec) {
-            let name = btf.name(section);
-            for t in btf.variables(section).filter_map(|id| btf.get(id)) {
-                let kind = match (name, t.kind) {
+        for section in btf.types().filter(|t| t.kind() == Kind::Datasec) {
+            for t in section.variables().filter_map(|v| btf.get(v.type_id)) {
+                let kind = match (section.name(), t.kind()) {
                     (".kconfig", Kind::Var) => ExternKind::Kconfig,
                     (".ksyms", Kind::Func) => ExternKind::Kfunc,
                     (".ksyms", Kind::Var) => ExternKind::Ksym,
                     _ => continue,
                 };
-                declared.insert(btf.name(t), kind);
+                declared.insert(t.name(), kind);
             }
         }
     }

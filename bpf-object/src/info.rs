@@ -1,20 +1,25 @@
 //! [`inspect`]: an object's contents in one value.
 
-use crate::btf::Btf;
-use crate::btf_ext;
+use btf::Endian;
+
 use crate::bytes::{MAX_NAME, utf8_prefix};
+use crate::code::Code;
 use crate::core_relo::CoreRelocation;
-use crate::elf::{Elf, Endian};
+use crate::elf::Elf;
 use crate::error::InspectError;
 use crate::externs::{self, Extern};
 use crate::map::{self, Map};
 use crate::program::{self, Program};
+use crate::relocations;
+use crate::subprogram::{self, Subprogram};
 
 /// What an object holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// Programs, by section and then by where they begin. Never empty; names are distinct.
     pub programs: Vec<Program>,
+    /// Functions in sections without programs (`.text`), by section and then by where they begin.
+    pub subprograms: Vec<Subprogram>,
     /// Maps; names are distinct.
     pub maps: Vec<Map>,
     /// Contents of the `license` section; `None` if there is none or it is empty.
@@ -45,15 +50,18 @@ pub fn inspect_for(bytes: &[u8], endian: Endian) -> Result<ObjectInfo, InspectEr
     with_aligned(bytes, |bytes| {
         let elf = Elf::parse(bytes, endian)?;
         let programs = program::read(&elf)?;
-        let btf = elf.section_bytes(".BTF").map(Btf::parse).transpose()?;
+        let code = Code::read(&elf)?;
+        let subprograms = subprogram::read(&elf, &code, &programs);
+        let btf = elf.btf()?;
         let maps = map::read(&elf, btf.as_ref())?;
         let externs = externs::read(&elf, btf.as_ref())?;
         let co_re = match &btf {
-            Some(btf) => btf_ext::read(&elf, btf)?,
+            Some(btf) => relocations::read(&elf, btf)?,
             None => Vec::new(),
         };
         Ok(ObjectInfo {
             programs,
+            subprograms,
             maps,
             license: license(&elf),
             co_re,

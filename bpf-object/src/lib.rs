@@ -11,9 +11,9 @@
 //! - [`for_aya`] gives sections the names that aya knows, where libbpf accepts more spellings.
 
 mod access;
-mod btf;
-mod btf_ext;
 mod bytes;
+mod c_name;
+mod code;
 mod core_relo;
 mod elf;
 mod error;
@@ -26,11 +26,14 @@ mod map;
 mod map_type;
 mod normalise;
 mod program;
+mod relocations;
 mod sec;
+mod subprogram;
 mod variant;
 
+pub use btf::Endian;
 pub use core_relo::{CoreKind, CoreRelocation, SourceLine};
-pub use elf::{Endian, MAX_OBJECT_SIZE};
+pub use elf::MAX_OBJECT_SIZE;
 pub use error::{InspectError, SizeLimit};
 pub use externs::{Extern, ExternKind};
 pub use info::{ObjectInfo, inspect, inspect_for};
@@ -40,6 +43,7 @@ pub use map_type::map_type_name;
 pub use normalise::for_aya;
 pub use program::Program;
 pub use sec::{Sec, SecTarget, parse_sec};
+pub use subprogram::{Caller, Subprogram};
 pub use variant::{
     AddrFamily, Direction, NetkitSide, SkSkbKind, SockAddrHook, SockHook, SockoptHook, TcKind, XdpAttach,
 };

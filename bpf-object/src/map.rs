@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::btf::{Btf, Kind, Type};
+use btf::{Btf, Kind, Type};
+
 use crate::bytes::Bytes;
+use crate::c_name::c_name;
 use crate::elf::{Elf, Section, SymbolType};
 use crate::error::{InspectError, SizeLimit};
 use crate::map_type::{ARRAY, map_type_name};
@@ -11,7 +13,7 @@ use crate::map_type::{ARRAY, map_type_name};
 /// Most maps of one object.
 const MAX_MAPS: usize = 1024;
 /// Most members of a map's definition; libbpf knows twelve.
-const MAX_MEMBERS: u16 = 64;
+const MAX_MEMBERS: u32 = 64;
 /// Size of the struct that legacy definitions have in common, in bytes.
 const LEGACY_SIZE: u64 = 20;
 
@@ -69,6 +71,10 @@ pub struct Map {
     pub pinning: Pinning,
     /// How it was declared.
     pub source: MapSource,
+    /// Type of a key in C (`struct event_key`), where the object says it.
+    pub key_type: Option<String>,
+    /// Type of a value in C, where the object says it.
+    pub value_type: Option<String>,
 }
 
 impl Map {
@@ -140,6 +146,8 @@ fn data_map(section: &Section<'_>) -> Result<Option<Map>, InspectError> {
         flags: if read_only { BPF_F_RDONLY_PROG } else { 0 },
         pinning: Pinning::None,
         source: MapSource::Data { read_only },
+        key_type: None,
+        value_type: None,
     }))
 }
 
@@ -178,6 +186,8 @@ fn read_legacy(
                 Pinning::None
             },
             source: MapSource::Legacy,
+            key_type: None,
+            value_type: None,
         });
         check_count(maps)?;
     }
@@ -193,13 +203,16 @@ fn check_count(maps: &[Map]) -> Result<(), InspectError> {
 
 fn read_btf(btf: &Btf<'_>, maps: &mut Vec<Map>) -> Result<(), InspectError> {
     for section in btf
-        .iter()
-        .filter(|t| t.kind == Kind::Datasec && btf.name(*t) == ".maps")
+        .types()
+        .filter(|t| t.kind() == Kind::Datasec && t.name() == ".maps")
     {
-        for id in btf.variables(section) {
-            let variable = btf.get(id).filter(|t| t.kind == Kind::Var).ok_or_else(|| {
-                InspectError::malformed("section .maps", "BTF lists something else than a map")
-            })?;
+        for listed in section.variables() {
+            let variable = btf
+                .get(listed.type_id)
+                .filter(|t| t.kind() == Kind::Var)
+                .ok_or_else(|| {
+                    InspectError::malformed("section .maps", "BTF lists something else than a map")
+                })?;
             maps.push(read_definition(btf, variable)?);
             check_count(maps)?;
         }
@@ -207,18 +220,19 @@ fn read_btf(btf: &Btf<'_>, maps: &mut Vec<Map>) -> Result<(), InspectError> {
     Ok(())
 }
 
-fn read_definition(btf: &Btf<'_>, variable: Type) -> Result<Map, InspectError> {
-    let name = btf.name(variable);
+fn read_definition(btf: &Btf<'_>, variable: Type<'_>) -> Result<Map, InspectError> {
+    let name = variable.name();
     let bad = |detail: String| InspectError::malformed(format!("map {name:?}"), detail);
-    let (_, definition) = btf
-        .resolve(variable.size_or_type)
-        .filter(|(_, t)| t.kind == Kind::Struct)
+    let definition = btf
+        .get(variable.size_or_type())
+        .and_then(Type::resolved)
+        .filter(|t| t.kind() == Kind::Struct)
         .ok_or_else(|| bad("it is not declared as a struct".into()))?;
-    if definition.vlen > MAX_MEMBERS {
+    if definition.count() > MAX_MEMBERS {
         return Err(InspectError::too_many(
             format!("the definition of map {name:?}"),
-            usize::from(definition.vlen),
-            usize::from(MAX_MEMBERS),
+            definition.count() as usize,
+            MAX_MEMBERS as usize,
         ));
     }
     let mut map = Map {
@@ -230,35 +244,38 @@ fn read_definition(btf: &Btf<'_>, variable: Type) -> Result<Map, InspectError> {
         flags: 0,
         pinning: Pinning::None,
         source: MapSource::Btf,
+        key_type: None,
+        value_type: None,
     };
-    for index in 0..usize::from(definition.vlen) {
-        let member = btf
-            .member(definition, index)
-            .ok_or_else(|| bad("a member is cut off".into()))?;
+    for member in definition.members() {
         let number = || {
             uint(btf, member.type_id).ok_or_else(|| {
-                bad(format!(
-                    "member {:?} is not of the form __uint({}, N)",
-                    member.name, member.name
-                ))
+                let name = member.name();
+                bad(format!("member {name:?} is not of the form __uint({name}, N)"))
             })
         };
-        let size = || {
-            pointee_size(btf, member.type_id).ok_or_else(|| {
-                bad(format!(
-                    "member {:?} is not of the form __type({}, T)",
-                    member.name, member.name
-                ))
+        let sized = || {
+            let t = pointee(btf, member.type_id);
+            let size = t.and_then(|t| btf.size(t.id()));
+            t.zip(size).ok_or_else(|| {
+                let name = member.name();
+                bad(format!("member {name:?} is not of the form __type({name}, T)"))
             })
         };
-        match member.name {
+        match member.name() {
             "type" => map.map_type = number()?,
             "max_entries" => map.max_entries = number()?,
             "map_flags" => map.flags = number()?,
             "key_size" => map.key_size = number()?,
             "value_size" => map.value_size = number()?,
-            "key" => map.key_size = size()?,
-            "value" => map.value_size = size()?,
+            "key" => {
+                let (t, size) = sized()?;
+                (map.key_size, map.key_type) = (size, Some(c_name(t)));
+            }
+            "value" => {
+                let (t, size) = sized()?;
+                (map.value_size, map.value_type) = (size, Some(c_name(t)));
+            }
             "pinning" => map.pinning = Pinning::from_raw(number()?),
             // Slots of a map of maps or programs: each holds an id.
             "values" => map.value_size = 4,
@@ -275,13 +292,11 @@ fn read_definition(btf: &Btf<'_>, variable: Type) -> Result<Map, InspectError> {
 
 /// The number in `int (*member)[N]`.
 fn uint(btf: &Btf<'_>, id: u32) -> Option<u32> {
-    let (_, pointer) = btf.resolve(id).filter(|(_, t)| t.kind == Kind::Ptr)?;
-    let (_, array) = btf.resolve(pointer.size_or_type)?;
-    btf.array(array).map(|(_, length)| length)
+    Some(pointee(btf, id)?.resolved()?.array()?.length)
 }
 
-/// The size of T in `T *member`.
-fn pointee_size(btf: &Btf<'_>, id: u32) -> Option<u32> {
-    let (_, pointer) = btf.resolve(id).filter(|(_, t)| t.kind == Kind::Ptr)?;
-    u32::try_from(btf.size(pointer.size_or_type)?).ok()
+/// T in `T *member`.
+fn pointee<'b>(btf: &'b Btf<'_>, id: u32) -> Option<Type<'b>> {
+    let pointer = btf.get(id)?.resolved()?;
+    btf.get(pointer.target().filter(|_| pointer.kind() == Kind::Ptr)?)
 }

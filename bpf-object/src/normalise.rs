@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use btf::Endian;
+
 use crate::bytes::Bytes;
-use crate::elf::Endian;
 use crate::error::InspectError;
 use crate::info::ObjectInfo;
 use crate::kind::ProgramKind as K;

@@ -61,7 +61,7 @@ pub(crate) fn read(elf: &Elf<'_>) -> Result<Vec<Program>, InspectError> {
         if symbol.value % INSTRUCTION != 0 || symbol.size % INSTRUCTION != 0 {
             return Err(malformed("it is not a whole number of instructions".into()));
         }
-        if section.name == ".text" {
+        if section.is_text() {
             in_text.push(symbol.name);
             continue;
         }

@@ -72,6 +72,60 @@ fn maps_are_read_from_btf_and_from_data_sections() {
 }
 
 #[test]
+fn maps_name_their_key_and_value_types() {
+    let info = inspect(&compile(RICH)).unwrap();
+    let hists = info.map("hists").unwrap();
+    assert_eq!(
+        (hists.key_type.as_deref(), hists.value_type.as_deref()),
+        (Some("struct key"), Some("__u64[3]"))
+    );
+    assert_eq!(info.map("events").unwrap().key_type, None);
+}
+
+#[test]
+fn subprograms_know_the_programs_that_reach_them() {
+    let info = inspect(&compile(
+        r#"
+        #define NOINLINE __attribute__((noinline))
+        #define PROGRAM __attribute__((section("xdp"), used))
+        static NOINLINE int deep(int x) { asm volatile(""); return x + 1; }
+        NOINLINE int shared(int x) { return deep(x) * 2; }
+        static NOINLINE long callback(void *a) { asm volatile(""); return (long)a; }
+        NOINLINE __attribute__((visibility("hidden"))) int lonely(int x) { return x; }
+        static long (*bpf_loop)(int n, void *f, void *c, long flags) = (void *)181;
+        PROGRAM int first(int *c) { return shared(*c); }
+        PROGRAM int second(int *c) { return deep(*c) + bpf_loop(3, callback, 0, 0); }
+        "#,
+    ))
+    .unwrap();
+    let reaching = |name: &str| -> Vec<&str> {
+        info.programs_reaching(name)
+            .iter()
+            .map(|p| p.name.as_str())
+            .collect()
+    };
+    assert_eq!(reaching("deep"), ["first", "second"]);
+    assert_eq!(reaching("shared"), ["first"]);
+    assert_eq!(reaching("callback"), ["second"]);
+    assert_eq!(reaching("lonely"), [""; 0]);
+    let mut local: Vec<_> = info
+        .subprograms
+        .iter()
+        .map(|s| (s.name.as_str(), s.local))
+        .collect();
+    local.sort_unstable();
+    assert_eq!(
+        local,
+        [
+            ("callback", true),
+            ("deep", true),
+            ("lonely", true),
+            ("shared", false)
+        ]
+    );
+}
+
+#[test]
 fn legacy_maps_are_read() {
     let info = inspect(&compile(
         r#"

@@ -84,6 +84,8 @@ fn map() -> impl Strategy<Value = Map> {
         flags: 0,
         pinning: Pinning::None,
         source: MapSource::Btf,
+        key_type: None,
+        value_type: None,
     })
 }
 
@@ -108,6 +110,7 @@ fn object() -> impl Strategy<Value = ObjectInfo> {
     let externs = prop_oneof![9 => Just(Vec::new()), 1 => prop::collection::vec(external(), 0..3)];
     (programs, prop::collection::vec(map(), 0..3), externs).prop_map(|(programs, maps, externs)| ObjectInfo {
         programs,
+        subprograms: Vec::new(),
         maps,
         license: None,
         co_re: Vec::new(),

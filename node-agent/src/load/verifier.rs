@@ -94,6 +94,7 @@ mod tests {
     fn object() -> ObjectInfo {
         ObjectInfo {
             programs: Vec::new(),
+            subprograms: Vec::new(),
             maps: Vec::new(),
             license: None,
             co_re: Vec::new(),

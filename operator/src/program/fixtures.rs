@@ -38,6 +38,7 @@ pub fn inspected(programs: &[(&str, &str)]) -> Arc<Inspected> {
     };
     let info = ObjectInfo {
         programs: programs.iter().enumerate().map(program).collect(),
+        subprograms: Vec::new(),
         maps: Vec::new(),
         license: Some("GPL".to_owned()),
         co_re: Vec::new(),

@@ -1,20 +1,8 @@
 //! Functions of an object, and what their instructions refer to.
 
-use std::collections::BTreeMap;
-
-use btf::Endian;
-
 use crate::elf::{Elf, Relocation, Symbol, SymbolType};
 use crate::error::InspectError;
-
-/// Bytes of one instruction.
-pub(crate) const INSTRUCTION: usize = 8;
-/// `BPF_JMP | BPF_CALL`.
-const CALL: u8 = 0x85;
-/// `BPF_LD | BPF_IMM | BPF_DW`: a 64-bit constant in two slots.
-const LOAD_64: u8 = 0x18;
-/// `BPF_PSEUDO_CALL`: a call of a function of the same object.
-const PSEUDO_CALL: u8 = 1;
+use crate::instruction::{CALL, INSTRUCTION, Instruction, LOAD_64};
 
 /// A function.
 pub(crate) struct Function<'a> {
@@ -61,16 +49,130 @@ pub(crate) struct Code<'a> {
 
 impl<'a> Code<'a> {
     pub(crate) fn read(elf: &Elf<'a>) -> Result<Self, InspectError> {
-        let mut functions = functions(elf)?;
-        let by_place: BTreeMap<(usize, u64), usize> = functions
-            .iter()
-            .enumerate()
-            .map(|(i, f)| ((f.section, f.offset), i))
-            .collect();
-        for function in &mut functions {
-            function.references = references(elf, function, &by_place)?;
+        let mut code = Code {
+            functions: functions(elf)?,
+        };
+        let found: Result<Vec<_>, _> = code.functions.iter().map(|f| code.references(elf, f)).collect();
+        for (function, references) in code.functions.iter_mut().zip(found?) {
+            function.references = references;
         }
-        Ok(Code { functions })
+        Ok(code)
+    }
+
+    fn references(&self, elf: &Elf<'_>, function: &Function<'_>) -> Result<Vec<Reference>, InspectError> {
+        let all = elf
+            .relocations
+            .get(&function.section)
+            .map_or(&[][..], Vec::as_slice);
+        let from = all.partition_point(|r| r.offset < function.offset);
+        let mut relocations = all.get(from..).unwrap_or(&[]).iter().peekable();
+        let mut out = Vec::new();
+        let mut at = 0usize;
+        while let Some(instruction) = Instruction::read(function.code, at, elf.endian) {
+            let place = function.offset + at as u64;
+            if relocations.peek().is_some_and(|r| r.offset < place) {
+                return Err(bad(function.name, "a relocation is within an instruction"));
+            }
+            let mut symbol = None;
+            while let Some(found) = relocations.next_if(|r| r.offset == place) {
+                symbol = Some(found);
+            }
+            let to = match symbol {
+                Some(relocation) => Some(self.target(elf, function, instruction, relocation)?),
+                // A function of the same section: the distance is in the instruction already.
+                None if instruction.is_local_call() => {
+                    let offset = call_target(place, instruction.immediate);
+                    let callee = offset
+                        .and_then(|o| self.at(function.section, o))
+                        .ok_or_else(|| bad(function.name, "it calls a place where no function begins"))?;
+                    Some(Target::Function(callee))
+                }
+                None => None,
+            };
+            if let Some(to) = to {
+                out.push(Reference {
+                    at,
+                    call: instruction.code == CALL,
+                    to,
+                });
+            }
+            at += instruction.size();
+        }
+        Ok(out)
+    }
+
+    fn target(
+        &self,
+        elf: &Elf<'_>,
+        function: &Function<'_>,
+        instruction: Instruction,
+        relocation: &Relocation,
+    ) -> Result<Target, InspectError> {
+        let symbol: &Symbol<'_> = elf
+            .symbols
+            .get(relocation.symbol)
+            .ok_or_else(|| bad(function.name, "a relocation refers to no symbol"))?;
+        let call = instruction.code == CALL;
+        if !(instruction.is_local_call() || instruction.code == LOAD_64) {
+            return Err(bad(
+                function.name,
+                "a relocation stands at an instruction that is neither a call nor a 64-bit load",
+            ));
+        }
+        if symbol.undefined {
+            return Ok(Target::Extern(relocation.symbol));
+        }
+        let Some((index, section)) = symbol.section.and_then(|i| Some((i, elf.sections.get(i)?))) else {
+            return Err(bad(
+                function.name,
+                &format!("it refers to {:?}, which is in no section", symbol.name),
+            ));
+        };
+        let offset = if call {
+            // The immediate counts from the next instruction; of a named function it is -1.
+            call_target(symbol.value, instruction.immediate)
+        } else {
+            symbol.value.checked_add_signed(i64::from(instruction.immediate))
+        };
+        if section.executable {
+            return offset
+                .and_then(|o| self.at(index, o))
+                .map(Target::Function)
+                .ok_or_else(|| {
+                    bad(
+                        function.name,
+                        &format!(
+                            "it refers to a place in section {:?} where no function begins",
+                            section.name
+                        ),
+                    )
+                });
+        }
+        match offset {
+            Some(offset) if !call && offset <= section.size => Ok(Target::Section { index, offset }),
+            _ => Err(bad(
+                function.name,
+                &format!("it refers to a place outside of section {:?}", section.name),
+            )),
+        }
+    }
+
+    /// The function that begins at this place.
+    pub(crate) fn at(&self, section: usize, offset: u64) -> Option<usize> {
+        self.functions
+            .binary_search_by_key(&(section, offset), |f| (f.section, f.offset))
+            .ok()
+    }
+
+    /// The function that this byte of a section belongs to, and where in it.
+    pub(crate) fn around(&self, section: usize, offset: u64) -> Option<(usize, usize)> {
+        let after = self
+            .functions
+            .partition_point(|f| (f.section, f.offset) <= (section, offset));
+        let index = after.checked_sub(1)?;
+        let function = self.functions.get(index)?;
+        let at = usize::try_from(offset.checked_sub(function.offset)?).ok()?;
+        (function.section == section && at < function.code.len()).then_some((index, at))
     }
 }
 
@@ -124,147 +226,9 @@ fn functions<'a>(elf: &Elf<'a>) -> Result<Vec<Function<'a>>, InspectError> {
     Ok(functions)
 }
 
-fn references(
-    elf: &Elf<'_>,
-    function: &Function<'_>,
-    by_place: &BTreeMap<(usize, u64), usize>,
-) -> Result<Vec<Reference>, InspectError> {
-    let all = elf
-        .relocations
-        .get(&function.section)
-        .map_or(&[][..], Vec::as_slice);
-    let from = all.partition_point(|r| r.offset < function.offset);
-    let mut relocations = all.get(from..).unwrap_or(&[]).iter().peekable();
-    let mut out = Vec::new();
-    let mut at = 0usize;
-    while let Some(instruction) = Instruction::read(function.code, at, elf.endian) {
-        let place = function.offset + at as u64;
-        if relocations.peek().is_some_and(|r| r.offset < place) {
-            return Err(bad(function.name, "a relocation is within an instruction"));
-        }
-        let mut symbol = None;
-        while let Some(found) = relocations.next_if(|r| r.offset == place) {
-            symbol = Some(found);
-        }
-        let function_at =
-            |section: usize, offset: Option<u64>| offset.and_then(|o| by_place.get(&(section, o)).copied());
-        let to = match symbol {
-            Some(relocation) => Some(target(elf, function, instruction, relocation, &function_at)?),
-            // A function of the same section: the distance is in the instruction already.
-            None if instruction.is_local_call() => {
-                let offset = call_target(place, instruction.immediate);
-                let callee = function_at(function.section, offset)
-                    .ok_or_else(|| bad(function.name, "it calls a place where no function begins"))?;
-                Some(Target::Function(callee))
-            }
-            None => None,
-        };
-        if let Some(to) = to {
-            out.push(Reference {
-                at,
-                call: instruction.code == CALL,
-                to,
-            });
-        }
-        at += instruction.size();
-    }
-    Ok(out)
-}
-
-fn target(
-    elf: &Elf<'_>,
-    function: &Function<'_>,
-    instruction: Instruction,
-    relocation: &Relocation,
-    function_at: &dyn Fn(usize, Option<u64>) -> Option<usize>,
-) -> Result<Target, InspectError> {
-    let symbol: &Symbol<'_> = elf
-        .symbols
-        .get(relocation.symbol)
-        .ok_or_else(|| bad(function.name, "a relocation refers to no symbol"))?;
-    let call = instruction.code == CALL;
-    if !(instruction.is_local_call() || instruction.code == LOAD_64) {
-        return Err(bad(
-            function.name,
-            "a relocation stands at an instruction that is neither a call nor a 64-bit load",
-        ));
-    }
-    if symbol.undefined {
-        return Ok(Target::Extern(relocation.symbol));
-    }
-    let Some((index, section)) = symbol.section.and_then(|i| Some((i, elf.sections.get(i)?))) else {
-        return Err(bad(
-            function.name,
-            &format!("it refers to {:?}, which is in no section", symbol.name),
-        ));
-    };
-    let offset = if call {
-        // The immediate counts from the next instruction; of a named function it is -1.
-        call_target(symbol.value, instruction.immediate)
-    } else {
-        symbol.value.checked_add_signed(i64::from(instruction.immediate))
-    };
-    if section.executable {
-        return function_at(index, offset).map(Target::Function).ok_or_else(|| {
-            bad(
-                function.name,
-                &format!(
-                    "it refers to a place in section {:?} where no function begins",
-                    section.name
-                ),
-            )
-        });
-    }
-    match offset {
-        Some(offset) if !call && offset <= section.size => Ok(Target::Section { index, offset }),
-        _ => Err(bad(
-            function.name,
-            &format!("it refers to a place outside of section {:?}", section.name),
-        )),
-    }
-}
-
 /// Where a call goes that stands at `base` and whose immediate counts from the next instruction.
 fn call_target(base: u64, immediate: i32) -> Option<u64> {
     base.checked_add_signed((i64::from(immediate) + 1) * INSTRUCTION as i64)
-}
-
-#[derive(Clone, Copy)]
-struct Instruction {
-    code: u8,
-    source: u8,
-    immediate: i32,
-}
-
-impl Instruction {
-    fn read(code: &[u8], at: usize, endian: Endian) -> Option<Self> {
-        let raw = code.get(at..)?.first_chunk::<INSTRUCTION>()?;
-        let [opcode, registers, _, _, immediate @ ..] = *raw;
-        Some(match endian {
-            Endian::Little => Instruction {
-                code: opcode,
-                source: registers >> 4,
-                immediate: i32::from_le_bytes(immediate),
-            },
-            Endian::Big => Instruction {
-                code: opcode,
-                source: registers & 0x0f,
-                immediate: i32::from_be_bytes(immediate),
-            },
-        })
-    }
-
-    fn is_local_call(self) -> bool {
-        self.code == CALL && self.source == PSEUDO_CALL
-    }
-
-    fn size(self) -> usize {
-        if self.code == LOAD_64 {
-            2 * INSTRUCTION
-        } else {
-            INSTRUCTION
-        }
-    }
 }
 
 fn bad(function: &str, detail: &str) -> InspectError {

@@ -113,7 +113,7 @@ impl ObjectInfo {
     }
 }
 
-fn license(elf: &Elf<'_>) -> Option<String> {
+pub(crate) fn license(elf: &Elf<'_>) -> Option<String> {
     let data = elf.section("license")?.data;
     let end = data
         .iter()

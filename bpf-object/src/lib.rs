@@ -21,12 +21,14 @@ mod externs;
 pub mod globals;
 mod info;
 pub mod kconfig;
+mod instruction;
 mod kind;
 mod map;
 mod map_type;
 mod normalise;
 mod program;
 mod relocations;
+mod resolve;
 mod sec;
 mod subprogram;
 mod variant;
@@ -42,6 +44,10 @@ pub use map::{Map, MapSource, Pinning};
 pub use map_type::map_type_name;
 pub use normalise::for_aya;
 pub use program::Program;
+pub use resolve::{
+    AttachBtf, AttachTo, InitialEntry, InitialValue, Kconfig, KconfigPlace, KernelBtfUse, LoadPlan, Loader,
+    MapSize, OwnReason, Poisoned, ProgramPlan, Request, ResolveError, Resolved, Target, resolve,
+};
 pub use sec::{Sec, SecTarget, parse_sec};
 pub use subprogram::{Caller, Subprogram};
 pub use variant::{

@@ -43,7 +43,7 @@ pub(crate) fn read(elf: &Elf<'_>, code: &Code<'_>, programs: &[Program]) -> Vec<
             name: function.name.into(),
             section: elf.sections.get(function.section).map_or("", |s| s.name).into(),
             offset: function.offset,
-            instructions: (function.code.len() / crate::code::INSTRUCTION) as u64,
+            instructions: (function.code.len() / crate::instruction::INSTRUCTION) as u64,
             local: function.local,
             callers: Vec::new(),
         });

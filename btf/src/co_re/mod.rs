@@ -28,3 +28,15 @@ pub(crate) use spec::resolved;
 pub use spec::{Accessor, Spec};
 pub(crate) use steps::Steps;
 pub use value::Outcome;
+
+/// Whether a type of the kernel is what an object declares it to be (a kernel function's prototype, a
+/// kernel variable's type): kinds agree along pointers, arrays and prototypes, as for the existence of a
+/// type. Types that lead nowhere are not.
+pub fn types_compatible(
+    local: &crate::Btf<'_>,
+    local_id: u32,
+    target: &crate::Btf<'_>,
+    target_id: u32,
+) -> bool {
+    compat::types(local, local_id, target, target_id, &mut Steps::new()).unwrap_or(false)
+}

@@ -107,3 +107,11 @@ int on_switch_again(void *ctx)
 SEC("?raw_tp/sys_enter")
 int optional(void *ctx) { return 0; }
 "#;
+
+/// BTF of an object, which tests take for a kernel's.
+pub fn btf_of(object: &[u8]) -> Vec<u8> {
+    use object::read::{File, Object, ObjectSection};
+    let file = File::parse(object).expect("an ELF file");
+    let section = file.section_by_name(".BTF").expect("it has BTF");
+    section.data().expect("it is in the file").to_vec()
+}

@@ -158,6 +158,17 @@ impl Object {
         })
     }
 
+    /// How many bytes a value of the map shall have (`bpf_map__set_value_size`).
+    ///
+    /// # Errors
+    /// If there is none of that name, or libbpf refuses.
+    pub fn set_value_size(&mut self, map: &str, bytes: u32) -> Result<(), Error> {
+        const CALL: &str = "bpf_map__set_value_size";
+        let map = self.map(map).ok_or(Error::new(CALL, EINVAL))?;
+        // SAFETY: a map of this object.
+        check(CALL, unsafe { sys::bpf_map__set_value_size(map.as_ptr(), bytes) })
+    }
+
     /// Loads it into the kernel (`bpf_object__load`), and out again. Needs root.
     ///
     /// # Errors

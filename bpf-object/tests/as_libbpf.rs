@@ -1,8 +1,9 @@
 //! What this kernel accepts of Debian's tools: resolved and loaded by aya the same programs as by libbpf.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod running;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::sync::LazyLock;
 
 use aya::programs::Program;
@@ -22,30 +23,11 @@ struct Kernel {
     symbols: BTreeMap<String, u64>,
 }
 
-static KERNEL: LazyLock<Kernel> = LazyLock::new(|| {
-    let mut config = Vec::new();
-    match std::fs::File::open("/proc/config.gz") {
-        Ok(file) => flate2::read::GzDecoder::new(file)
-            .read_to_end(&mut config)
-            .map(drop),
-        Err(_) => {
-            let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-            std::fs::read(format!("/boot/config-{}", release.trim())).map(|text| config = text)
-        }
-    }
-    .expect("the kernel's configuration");
-    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
-    let symbols = symbols.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let address = u64::from_str_radix(words.next()?, 16).ok()?;
-        Some((words.nth(1)?.to_owned(), address))
-    });
-    Kernel {
-        btf: Btf::parse(std::fs::read("/sys/kernel/btf/vmlinux").unwrap()).unwrap(),
-        for_aya: aya::Btf::from_sys_fs().unwrap(),
-        config: Config::parse(&config),
-        symbols: symbols.collect(),
-    }
+static KERNEL: LazyLock<Kernel> = LazyLock::new(|| Kernel {
+    btf: Btf::parse(std::fs::read("/sys/kernel/btf/vmlinux").unwrap()).unwrap(),
+    for_aya: aya::Btf::from_sys_fs().unwrap(),
+    config: running::config(),
+    symbols: running::symbols(),
 });
 
 /// Sizes that the tools' user space sets, which an object alone does not have.

@@ -169,6 +169,29 @@ impl Object {
         check(CALL, unsafe { sys::bpf_map__set_value_size(map.as_ptr(), bytes) })
     }
 
+    /// What the map of this object's variables holds at first (`bpf_map__initial_value`); of `.kconfig` after
+    /// [`prepare`](Object::prepare) the values that libbpf found. The name is the section's.
+    pub fn initial_value(&self, section: &str) -> Option<Vec<u8>> {
+        let (_, map) = self.maps.iter().find(|(name, _)| name.ends_with(section))?;
+        let mut size: sys::size_t = 0;
+        // SAFETY: a map of this object, whose memory has that size and is there as long as the object.
+        unsafe {
+            let data = sys::bpf_map__initial_value(map.as_ptr(), &mut size);
+            let data = NonNull::new(data)?.cast::<u8>();
+            Some(std::slice::from_raw_parts(data.as_ptr(), size as usize).to_vec())
+        }
+    }
+
+    /// Finds what the object wants of the running kernel and relocates it (`bpf_object__prepare`).
+    ///
+    /// # Errors
+    /// If libbpf refuses.
+    pub fn prepare(&mut self) -> Result<(), Error> {
+        // SAFETY: the object is valid.
+        let (status, log) = log::quietly(|| unsafe { sys::bpf_object__prepare(self.as_ptr()) });
+        check("bpf_object__prepare", status).map_err(|e| e.with_log(log))
+    }
+
     /// Loads it into the kernel (`bpf_object__load`), and out again. Needs root.
     ///
     /// # Errors

@@ -1,7 +1,12 @@
-//! Objects taken apart, for comparing with libbpf.
+//! Objects and kernels, for comparing with libbpf.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod alike;
+pub mod ours;
+
 use std::collections::HashMap;
+
+use bpf_oracle::{corpus, libbpf};
 
 use btf::{Btf, BtfExt, RelocationInfo};
 use object::read::elf::ElfFile64;
@@ -46,4 +51,33 @@ pub fn take_apart(bytes: &[u8]) -> Option<Parts> {
         relocations,
         code,
     })
+}
+
+/// A kernel of the corpus, opened by both sides.
+pub struct Kernel {
+    pub name: String,
+    pub path: std::path::PathBuf,
+    pub ours: Btf<'static>,
+    pub theirs: libbpf::Btf,
+}
+
+/// Opens a kernel of the corpus.
+pub fn open(kernel: &corpus::Kernel) -> Kernel {
+    let bytes = std::fs::read(&kernel.btf).unwrap();
+    Kernel {
+        name: kernel.name.clone(),
+        path: kernel.btf.clone(),
+        theirs: libbpf::Btf::new(&bytes).unwrap(),
+        ours: Btf::parse(bytes).unwrap(),
+    }
+}
+
+/// The corpus's objects that have CO-RE relocations, by set and name.
+pub fn debians(corpus: &corpus::Corpus) -> Vec<(String, Parts)> {
+    let parts = |o: &corpus::Object| take_apart(&o.bytes().unwrap());
+    corpus
+        .objects
+        .iter()
+        .filter_map(|o| Some((format!("{}/{}", o.set, o.name), parts(o)?)))
+        .collect()
 }

@@ -79,7 +79,9 @@ fn what_is_minimized_for_them_answers_alike_and_is_no_larger_than_bpftools_where
                     );
                     (compared, ours, theirs) = (compared + 1, ours + min.len(), theirs + their.len());
                 }
-                Err(_) => failed += 1,
+                // It knows no declaration behind a typedef, and needs an answer to every relocation.
+                Err(_) if matches!(object.name, "declarations" | "refused") => failed += 1,
+                Err(e) => panic!("{what}: {e}"),
             }
         }
     }

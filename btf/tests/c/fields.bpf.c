@@ -53,7 +53,8 @@ struct sock { struct sock_common __sk_common; int sk_rcvbuf; unsigned int sk_mar
 struct path { void *mnt, *dentry; } CORE;
 struct inode { unsigned short i_mode; unsigned long i_ino; unsigned long i_state; __s64 i_size; unsigned int i_flags; } CORE;
 struct file { struct path f_path; struct inode *f_inode; unsigned int f_flags; __s64 f_pos; atomic_t f_count; } CORE;
-struct cgroup { int level; __u64 ancestor_ids[0]; struct cgroup *ancestors[0]; } CORE;
+struct cgroup { int level; __u64 ancestor_ids[0]; } CORE;
+struct cgroup___pointers { int level; struct cgroup *ancestors[0]; } CORE;
 struct kernfs_node { __u64 id; const char *name; unsigned short mode; } CORE;
 struct net_device { char name[16]; int ifindex; unsigned int mtu; unsigned char *dev_addr; } CORE;
 struct net_device___array { unsigned char dev_addr[32]; } CORE;
@@ -146,6 +147,7 @@ int nested(void **ctx)
     struct sock *sk = ctx[1];
     struct file *file = ctx[2];
     struct cgroup *cgroup = ctx[3];
+    struct cgroup___pointers *pointers = ctx[3];
     struct net_device *dev = ctx[4];
     struct net_device___array *dev2 = ctx[4];
     ALL(page, flags); SOME(page, lru); SOME(page, lru.prev); SOME(page, mapping); SOME(page, freelist); ALL(page, inuse);
@@ -154,11 +156,11 @@ int nested(void **ctx)
     ALL(sk, __sk_common.skc_state); ALL(sk, sk_type); ALL(sk, sk_protocol); ALL(sk, sk_rcvbuf);
     SOME(file, f_path); SOME(file, f_path.dentry); ALL(file, f_inode->i_ino); ALL(file, f_inode->i_state);
     ALL(file, f_inode->i_size); ALL(file, f_count.counter);
-    ALL(cgroup, level); SOME(cgroup, ancestor_ids[3]); SOME(cgroup, ancestors[3]);
+    ALL(cgroup, level); SOME(cgroup, ancestor_ids[3]); SOME(pointers, ancestors[3]);
     SOME(dev, name[4]); SOME(dev, name); SOME(dev, dev_addr); SOME(dev2, dev_addr[3]); SOME(dev2, dev_addr);
     sink = sk->__sk_common.skc_num + sk->__sk_common.skc_daddr + sk->sk_type;
     sink = file->f_inode->i_ino; sink = file->f_inode->i_state; sink = file->f_inode->i_mode;
-    sink = cgroup->ancestor_ids[1]; sink = (long)cgroup->ancestors[1];
+    sink = cgroup->ancestor_ids[1]; sink = (long)pointers->ancestors[1];
     sink = dev2->dev_addr[3]; sink = dev->dev_addr[3];
     sink = BPF_CORE_READ(file, f_inode, i_mode) + BPF_CORE_READ(sk, __sk_common.skc_family);
     return 0;
@@ -167,15 +169,12 @@ int nested(void **ctx)
 SEC("raw_tp/far")
 int far(void **ctx)
 {
-    // Too far for a load, and far enough for an addition.
+    // Too far for a load, and not for an addition.
     struct bpf_verifier_env *env = ctx[0];
     struct pglist_data *node = ctx[1];
     struct srcu_struct *srcu = ctx[2];
     struct rcu_state *rcu = ctx[3];
-    sink = env->insn_idx + env->subprog_cnt + env->total_states;
-    sink = node->nr_zones + node->node_id + node->node_start_pfn;
-    sink = srcu->srcu_idx + rcu->gp_seq + (long)rcu->name;
-    sink = BPF_CORE_READ(env, total_states) + BPF_CORE_READ(node, node_id) + BPF_CORE_READ(srcu, srcu_idx);
+    sink = BPF_CORE_READ(env, total_states) + BPF_CORE_READ(node, node_id) + BPF_CORE_READ(srcu, srcu_idx) + BPF_CORE_READ(rcu, gp_seq);
     ALL(env, total_states); ALL(node, node_id); ALL(srcu, srcu_idx);
     return 0;
 }

@@ -28,14 +28,3 @@ int declared(void **ctx)
     sink = bpf_core_type_exists(struct pid);
     return 0;
 }
-
-#ifdef SIZES
-// Their size is asked, and they have none there: refused.
-SEC("raw_tp/sizes")
-int sizes(void **ctx)
-{
-    sink = bpf_core_type_size(efi_boot_services_t);
-    sink = bpf_core_type_size(ZSTD_threadPool___defined);
-    return 0;
-}
-#endif

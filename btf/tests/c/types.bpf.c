@@ -43,8 +43,6 @@ struct thread_union___struct { int x; };
 struct kernfs_node { struct kernfs_node *parent; const char *name; };
 struct pid { unsigned int level; struct upid numbers[0]; };
 struct ZSTD_POOL_ctx { int x; };
-struct console { char name[16]; };
-struct getdents_callback { int result; };
 
 typedef int pid_t;
 typedef long pid_t___long;
@@ -95,8 +93,8 @@ int structs(void *ctx)
     ALL(struct ethhdr); ALL(struct ethhdr___short); ALL(struct file_operations); ALL(struct bpf_iter);
     ALL(struct assoc_array); ALL(struct encoded_page); ALL(struct task_struct); ALL(struct task_struct___bad);
     ALL(struct task_struct___none); ALL(struct work_struct); ALL(struct no_such_struct); ALL(union thread_union);
-    ALL(struct thread_union___struct); ALL(struct kernfs_node); ALL(struct pid); ALL(struct console);
-    ALL(struct getdents_callback); ALL(struct ZSTD_POOL_ctx);
+    ALL(struct thread_union___struct); ALL(struct kernfs_node); ALL(struct pid);
+    ALL(struct ZSTD_POOL_ctx);
     ALL(enum pid_type); ALL(enum pid_type___fewer); ALL(enum pid_type___more); ALL(enum hmm_pfn_flags);
     ALL(enum hmm_pfn_flags___small);
     return 0;

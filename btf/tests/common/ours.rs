@@ -74,5 +74,6 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("types", types),
         ("declarations that match", matching(&declared)),
         ("declarations", declared),
+        ("refused", compile("refused")),
     ]
 }

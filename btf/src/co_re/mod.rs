@@ -22,7 +22,7 @@ pub use error::{CoreError, PatchError};
 pub use kind::CoreKind;
 pub use patch::{POISON, Patched, patch};
 pub use relocator::Relocator;
-pub(crate) use search::find;
+pub(crate) use search::follow;
 pub(crate) use shape::{Looked, Pair};
 pub(crate) use spec::resolved;
 pub use spec::{Accessor, Spec};

@@ -19,19 +19,28 @@ pub(crate) fn find<'t>(
     steps: &mut Steps,
 ) -> Result<Option<Spec<'t>>, CoreError> {
     let mut found = Spec::new(target, id);
-    let fits = match kind {
+    Ok(follow(kind, local, &mut found, steps)?.then_some(found))
+}
+
+/// The same from the root that `found` has. What it has after an error is how far it went.
+pub(crate) fn follow(
+    kind: CoreKind,
+    local: &Spec<'_>,
+    found: &mut Spec<'_>,
+    steps: &mut Steps,
+) -> Result<bool, CoreError> {
+    match kind {
         CoreKind::TypeMatches => {
             let pair = Pair {
                 local: local.btf,
-                target,
+                target: found.btf,
             };
-            pair.matches(local.root, id, steps, &mut ())?
+            pair.matches(local.root, found.root, steps, &mut ())
         }
-        _ if kind.is_type() => compat::types(local.btf, local.root, target, id, steps)?,
-        _ if kind.is_enumerator() => enumerator(local, &mut found, steps)?,
-        _ => field(local, &mut found, steps)?,
-    };
-    Ok(fits.then_some(found))
+        _ if kind.is_type() => compat::types(local.btf, local.root, found.btf, found.root, steps),
+        _ if kind.is_enumerator() => enumerator(local, found, steps),
+        _ => field(local, found, steps),
+    }
 }
 
 /// Finds the enumerator of the local one's name, flavours aside.
@@ -91,8 +100,12 @@ fn field(local: &Spec<'_>, found: &mut Spec<'_>, steps: &mut Steps) -> Result<bo
             name: None,
         });
         found.steps.push(accessor.index);
+        // libbpf takes no size of 2 GiB or more here.
         found
-            .advance(accessor.index, id)
+            .btf
+            .size(id)
+            .filter(|size| i32::try_from(*size).is_ok())
+            .and_then(|_| found.advance(accessor.index, id))
             .ok_or_else(|| CoreError::BadTarget {
                 id,
                 detail: "it has no size".into(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Source;
 use super::keep::Kept;
-use crate::co_re::{Candidate, CoreError, CoreKind, Outcome, Spec, Steps, Targets, find};
+use crate::co_re::{Candidate, CoreError, CoreKind, Outcome, Spec, Steps, Targets, follow};
 use crate::endian::Endian;
 use crate::kind::Kind;
 use crate::name::essential;
@@ -154,12 +154,14 @@ impl Asked<'_> {
         let Some(btf) = targets.btf(candidate) else {
             return Ok((Answer::Nothing, None));
         };
-        let spec = match find(self.kind, &self.local, btf, candidate.id, steps) {
-            Ok(Some(spec)) => spec,
-            Ok(None) => return Ok((Answer::Nothing, None)),
+        let mut spec = Spec::new(btf, candidate.id);
+        match follow(self.kind, &self.local, &mut spec, steps) {
+            Ok(true) => {}
+            Ok(false) => return Ok((Answer::Nothing, None)),
             Err(CoreError::TooComplex) => return Err(CoreError::TooComplex),
-            Err(_) => return Ok((Answer::Refused, None)),
-        };
+            // What it was refused for is kept, so that it is again.
+            Err(_) => return Ok((Answer::Refused, Some(spec))),
+        }
         let bit_offset = spec.bit_offset;
         let answer = match Outcome::new(self.kind, &self.local, Some(spec.clone()), self.endian) {
             Ok(outcome) => Answer::Found {

@@ -3,6 +3,8 @@
 
 pub mod alike;
 pub mod ours;
+pub mod random;
+pub mod records;
 
 use std::collections::HashMap;
 

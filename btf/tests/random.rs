@@ -1,0 +1,138 @@
+//! Random types and relocations: decided as libbpf decides, and minimized without a change.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::sync::Arc;
+
+use bpf_oracle::libbpf;
+use btf::co_re::{Module, Relocator, Targets};
+use btf::{Btf, Endian, Source, minimize};
+use common::alike::{compare, same_answers};
+use common::random::{changed, changes, definitions, encode, encode_split, raws, split_definitions};
+use common::records::{object, records};
+use proptest::prelude::*;
+
+/// So many cases, or as many as `PROPTEST_CASES` says.
+fn config(cases: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
+    ProptestConfig {
+        cases: asked.unwrap_or(cases),
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn relocations_are_decided_and_written_as_libbpf_does(
+        local in raws(24),
+        first in changes(24),
+        second in changes(24),
+        more in raws(6),
+        records in records(),
+    ) {
+        let parts = object(&definitions(&local), &records);
+        let target = [changed(&local, &first), more, changed(&local, &second)].concat();
+        let target = encode(Endian::HOST, &definitions(&target));
+        let theirs = libbpf::Btf::new(&target).unwrap();
+        let ours = Btf::parse(target.as_slice()).unwrap();
+        compare("random", &parts, Targets::kernel(&ours), &theirs, &[]);
+    }
+
+    #[test]
+    fn minimized_for_one_object_or_several_they_are_answered_alike(
+        local in raws(24),
+        first in changes(24),
+        second in changes(24),
+        other in changes(24),
+        records_one in records(),
+        records_two in records(),
+    ) {
+        let one = object(&definitions(&local), &records_one);
+        let two = object(&definitions(&changed(&local, &other)), &records_two);
+        let target = [changed(&local, &first), changed(&local, &second)].concat();
+        let target = encode(Endian::HOST, &definitions(&target));
+        let full = Btf::parse(target.as_slice()).unwrap();
+        alike(&[one, two], Targets::kernel(&full));
+    }
+
+    #[test]
+    fn modules_are_searched_as_libbpf_does(
+        local in raws(24),
+        first in changes(24),
+        second in changes(24),
+        third in changes(24),
+        records in records(),
+    ) {
+        let parts = object(&definitions(&local), &records);
+        let kernel = changed(&local, &first);
+        let (a, b) = (changed(&local, &second), changed(&local, &third));
+        let (kernel_bytes, a) = encode_split(split_definitions(&kernel, &a));
+        let (_, b) = encode_split(split_definitions(&kernel, &b));
+        let their_kernel = libbpf::Btf::new(&kernel_bytes).unwrap();
+        let their_modules = [&a, &b].map(|m| libbpf::Btf::split(m, &their_kernel).unwrap());
+        let kernel = Arc::new(Btf::parse(kernel_bytes.as_slice()).unwrap());
+        let modules = [&a, &b].map(|m| Module {
+            name: "module".into(),
+            btf: Btf::parse_split(m.as_slice(), kernel.clone()).unwrap(),
+        });
+        let targets = Targets { kernel: &kernel, modules: &modules };
+        compare("random", &parts, targets, &their_kernel, &their_modules);
+    }
+
+    #[test]
+    fn damaged_bytes_are_survived(
+        local in raws(16),
+        change in changes(16),
+        records in records(),
+        damage in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), any::<u8>()), 1..12),
+    ) {
+        let mut parts = object(&definitions(&local), &records);
+        let mut target = encode(Endian::HOST, &definitions(&changed(&local, &change)));
+        for (of_local, index, value) in damage {
+            let bytes = if of_local { &mut parts.btf } else { &mut target };
+            let at = index.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let (Ok(local), Ok(target)) = (Btf::parse(parts.btf.as_slice()), Btf::parse(target.as_slice())) {
+            let relocations: Vec<_> = parts.relocations.iter().map(|(_, r)| *r).collect();
+            let mut relocator = Relocator::new(&local, Targets::kernel(&target));
+            for relocation in &relocations {
+                let _ = relocator.relocate(relocation);
+            }
+            let source = Source { btf: &local, relocations: &relocations };
+            if let Ok(min) = minimize(&[source], Targets::kernel(&target)) {
+                Btf::parse(min.bytes).unwrap();
+            }
+        }
+    }
+}
+
+/// What is minimized for all of them at once answers each as the whole does, and is left alone.
+fn alike(objects: &[common::Parts], targets: Targets<'_>) {
+    let locals: Vec<_> = objects
+        .iter()
+        .map(|o| Btf::parse(o.btf.as_slice()).unwrap())
+        .collect();
+    let relocations: Vec<Vec<_>> = objects
+        .iter()
+        .map(|o| o.relocations.iter().map(|(_, r)| *r).collect())
+        .collect();
+    let sources: Vec<_> = locals
+        .iter()
+        .zip(&relocations)
+        .map(|(btf, relocations)| Source { btf, relocations })
+        .collect();
+    let min = minimize(&sources, targets).unwrap().bytes;
+    let small = Btf::parse(min.as_slice()).unwrap();
+    libbpf::Btf::new(&min).unwrap();
+    for (local, relocations) in locals.iter().zip(&relocations) {
+        same_answers("random", local, relocations, targets, &small);
+    }
+    let again = minimize(&sources, Targets::kernel(&small)).unwrap().bytes;
+    assert_eq!(min, again);
+}

@@ -50,7 +50,7 @@ fn relocations_of_every_kind_are_decided_and_written_as_libbpf_does_for_every_ke
     for (kind, count) in counts.kinds.iter().enumerate() {
         assert!(*count > 0, "no relocation of kind {kind} had an answer");
     }
-    assert!(counts.refused > 0 && counts.poisoned > 0);
+    assert!(counts.refused > 0 && counts.unwritten > 0 && counts.poisoned > 0);
 }
 
 #[test]

@@ -86,9 +86,11 @@ pub struct Counts {
     pub relocations: usize,
     /// Those whose instruction was poisoned, by both.
     pub poisoned: usize,
-    /// Those that both refused.
+    /// Those that both refused to decide.
     pub refused: usize,
-    /// Relocations with an answer of each kind.
+    /// Those whose answer both refused to write.
+    pub unwritten: usize,
+    /// Relocations that were written, by kind.
     pub kinds: [usize; 13],
 }
 
@@ -98,6 +100,7 @@ impl std::ops::AddAssign for Counts {
         self.relocations += more.relocations;
         self.poisoned += more.poisoned;
         self.refused += more.refused;
+        self.unwritten += more.unwritten;
         for (kind, more) in self.kinds.iter_mut().zip(more.kinds) {
             *kind += more;
         }
@@ -149,7 +152,7 @@ pub fn compare(
                 counts.poisoned += usize::from(patched == Patched::Poisoned);
                 counts.kinds[relocation.kind as usize] += 1;
             }
-            (Err(_), Err(_)) => counts.refused += 1,
+            (Err(_), Err(_)) => counts.unwritten += 1,
             (ours, theirs) => panic!("{}: {ours:?}, libbpf {theirs:?}", where_()),
         }
     }

@@ -86,7 +86,7 @@ fn value_name() -> impl Strategy<Value = &'static str> {
 }
 
 fn length() -> impl Strategy<Value = u32> {
-    prop_oneof![8 => 0u32..4, 1 => Just(1 << 14), 1 => Just(1 << 30), 1 => Just(u32::MAX)]
+    prop_oneof![30 => 0u32..4, 3 => Just(1 << 14), 1 => Just(1 << 30), 1 => Just(u32::MAX)]
 }
 
 fn member() -> impl Strategy<Value = RawMember> {
@@ -101,9 +101,9 @@ fn member() -> impl Strategy<Value = RawMember> {
 }
 
 pub fn raw() -> impl Strategy<Value = Raw> {
-    let size = prop_oneof![6 => 0u32..64, 1 => Just(100_000), 1 => Just(1 << 31), 1 => Just(u32::MAX)];
+    let size = prop_oneof![60 => 0u32..64, 3 => Just(100_000), 1 => Just(1 << 31), 1 => Just(u32::MAX)];
     let value = prop_oneof![-3i64..4, Just(i64::from(u32::MAX)), Just(1 << 40), Just(i64::MIN)];
-    let offset = prop_oneof![9 => Just(0u8), 1 => Just(3u8)];
+    let offset = prop_oneof![19 => Just(0u8), 1 => Just(3u8)];
     prop_oneof![
         2 => (prop::sample::select(vec![1u32, 2, 4, 8, 16]), 0u8..8, offset)
             .prop_map(|(size, raw, offset)| Raw::Int { size, raw, offset }),

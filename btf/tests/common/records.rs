@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use btf::{Btf, Builder, Definition as D, Endian, RelocationInfo};
+use btf::co_re::{Outcome, Relocator, Targets};
+use btf::{Btf, Builder, Definition as D, Endian, RelocationInfo, Type};
 use proptest::prelude::*;
 
 use super::Parts;
@@ -20,31 +21,52 @@ pub struct Record {
 }
 
 pub fn records() -> impl Strategy<Value = Vec<Record>> {
-    let kind = prop_oneof![12 => 0u32..13, 1 => Just(13u32)];
+    let kind = prop_oneof![40 => 0u32..13, 1 => Just(13u32)];
     let path = prop::collection::vec(any::<u32>(), 1..6);
-    let record = (kind, any::<u32>(), path, prop::bool::weighted(0.05), 0usize..8).prop_map(
-        |(kind, root, path, wild, code)| Record {
+    let record = (
+        kind,
+        any::<u32>(),
+        path,
+        prop::bool::weighted(0.05),
+        0..CODES.len(),
+    )
+        .prop_map(|(kind, root, path, wild, code)| Record {
             kind,
             root,
             path,
             wild,
             code,
-        },
-    );
+        });
     prop::collection::vec(record, 1..8)
 }
 
-/// Instructions of each form: mov, add, 64-bit immediate, load, store of either kind, jump, register move.
-const CODES: [[u8; 16]; 8] = {
-    let mut codes = [[0; 16]; 8];
-    let first = [0xb7, 0x07, 0x18, 0x61, 0x7b, 0x62, 0x05, 0xbf];
-    let mut at = 0;
-    while at < 8 {
-        codes[at][0] = first[at];
-        at += 1;
+/// Instructions of each form: move and addition (of 64 and 32 bits), 64-bit immediate, load, stores of
+/// either kind, jump, move of a register.
+const CODES: [u8; 9] = [0xb7, 0x04, 0x18, 0x18, 0x61, 0x7b, 0x62, 0x05, 0xbf];
+
+/// An instruction of two slots that holds what the object's own types give.
+fn instruction(code: u8, outcome: Option<&Outcome<'_>>) -> [u8; 16] {
+    let mut insn = [code, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let Some(outcome) = outcome else { return insn };
+    let value = outcome.original.to_ne_bytes();
+    match code & 7 {
+        0 => insn[12..16].copy_from_slice(&value[4..]),
+        1..=3 => {
+            insn[2..4].copy_from_slice(&value[..2]);
+            let width = match outcome.original_size {
+                1 => 0x10,
+                2 => 0x08,
+                4 => 0x00,
+                _ => 0x18,
+            };
+            insn[0] = code & !0x18 | width;
+            return insn;
+        }
+        _ => {}
     }
-    codes
-};
+    insn[4..8].copy_from_slice(&value[..4]);
+    insn
+}
 
 /// An object's types with relocations of them. Roots are types that are looked up by their names.
 pub fn object(definitions: &[D], records: &[Record]) -> Parts {
@@ -54,36 +76,60 @@ pub fn object(definitions: &[D], records: &[Record]) -> Parts {
     for definition in definitions {
         builder.add(definition);
     }
-    let fits = |d: &D, kind: u32| match kind {
-        10 | 11 => matches!(d, D::Enum { .. } | D::Typedef { .. }),
-        0..=5 => matches!(d, D::Composite { .. } | D::Typedef { .. }),
-        _ => !matches!(d, D::TypeTag { .. }),
+    // Of the kind that is asked about, and with something in it.
+    let fits = |id: u32, kind: u32| {
+        let t = btf.get(id).and_then(Type::resolved);
+        t.is_some_and(|t| match kind {
+            10 | 11 => t.kind().is_enum() && t.count() > 0,
+            0..=5 => t.kind().is_composite() && t.count() > 0,
+            _ => true,
+        })
     };
+    let named = |d: &D| match d {
+        D::Composite { name, .. } | D::Enum { name, .. } | D::Fwd { name, .. } | D::Typedef { name, .. } => {
+            !name.is_empty()
+        }
+        _ => false,
+    };
+    // Kinds that are not looked up by their names are the one difference from libbpf.
+    let any = |d: &D| !matches!(d, D::TypeTag { .. });
     let mut relocations = Vec::new();
-    let mut code = Vec::new();
+    let (mut codes, mut wild) = (Vec::new(), Vec::new());
     for record in records {
         let roots: Vec<u32> = (1..)
             .zip(definitions)
-            .filter(|(_, d)| fits(d, record.kind) || record.wild && !matches!(d, D::TypeTag { .. }))
+            .filter(|(id, d)| named(d) && fits(*id, record.kind) || record.wild && any(d))
             .map(|(id, _)| id)
             .collect();
         let Some(root) = roots.get(record.root as usize % roots.len().max(1)) else {
             continue;
         };
         let access = access(&btf, *root, record);
-        relocations.push((
-            "code".to_owned(),
-            RelocationInfo {
-                instruction_offset: code.len() as u32,
-                type_id: *root,
-                access: builder.string(access.as_bytes()),
-                kind: record.kind,
-            },
-        ));
-        code.extend_from_slice(&CODES[record.code]);
+        let relocation = RelocationInfo {
+            instruction_offset: relocations.len() as u32 * 16,
+            type_id: *root,
+            access: builder.string(access.as_bytes()),
+            kind: record.kind,
+        };
+        relocations.push(("code".to_owned(), relocation));
+        wild.push(record.wild);
+        codes.push(CODES[record.code]);
     }
+    let btf = builder.finish();
+    let local = Btf::parse(btf.as_slice()).unwrap();
+    let mut relocator = Relocator::new(&local, Targets::kernel(&local));
+    let code = relocations
+        .iter()
+        .zip(codes.into_iter().zip(wild))
+        .flat_map(|((_, relocation), (code, wild))| {
+            let outcome = relocator.relocate(relocation).ok();
+            instruction(code, outcome.as_ref().filter(|_| !wild))
+        })
+        .collect();
+    drop(relocator);
+    drop(local);
     Parts {
-        btf: builder.finish(),
+        btf,
         relocations,
         code: HashMap::from([("code".to_owned(), code)]),
     }
@@ -101,7 +147,7 @@ fn access(btf: &Btf<'_>, root: u32, record: &Record) -> String {
             choice % of.max(1)
         }
     };
-    let mut t = btf.get(root).and_then(btf::Type::resolved);
+    let mut t = btf.get(root).and_then(Type::resolved);
     if record.kind >= 10 {
         return choice(t.map_or(0, |t| t.count()), record.path[0]).to_string();
     }
@@ -124,7 +170,7 @@ fn access(btf: &Btf<'_>, root: u32, record: &Record) -> String {
         } else {
             break;
         };
-        t = btf.get(next).and_then(btf::Type::resolved);
+        t = btf.get(next).and_then(Type::resolved);
     }
     let steps: Vec<String> = steps.iter().map(u32::to_string).collect();
     steps.join(":")

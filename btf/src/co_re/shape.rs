@@ -14,8 +14,10 @@ const MAX_LEVEL: u32 = 32;
 
 /// Is told what a comparison looks at in the kernel's types, which is all that its result depends on.
 pub(crate) trait Looked {
-    /// A type's kind, name and size, and that it has so many members or enumerators.
-    fn at_type(&mut self, id: u32, count: u32);
+    /// A type's kind, name and size.
+    fn at_type(&mut self, id: u32);
+    /// That it has at least so many members or enumerators.
+    fn at_count(&mut self, id: u32, count: u32);
     /// What a pointer, array or prototype consists of.
     fn at_parts(&mut self, id: u32);
     /// A member or enumerator.
@@ -24,7 +26,8 @@ pub(crate) trait Looked {
 
 /// Nobody wants to know.
 impl Looked for () {
-    fn at_type(&mut self, _: u32, _: u32) {}
+    fn at_type(&mut self, _: u32) {}
+    fn at_count(&mut self, _: u32, _: u32) {}
     fn at_parts(&mut self, _: u32) {}
     fn at_item(&mut self, _: u32, _: u32) {}
 }
@@ -66,7 +69,7 @@ impl Pair<'_, '_> {
         for _ in 0..MAX_DEPTH {
             steps.take()?;
             let (l, t) = both(self.local, local_id, self.target, target_id)?;
-            looked.at_type(t.id(), l.count());
+            looked.at_type(t.id());
             if !names(l.name_bytes(), t.name_bytes()) {
                 return Ok(false);
             }
@@ -131,6 +134,7 @@ impl Pair<'_, '_> {
         if l.count() > t.count() {
             return Ok(false);
         }
+        looked.at_count(t.id(), l.count());
         'local: for a in l.members() {
             for (index, b) in (0..).zip(t.members()) {
                 steps.take()?;
@@ -153,6 +157,7 @@ fn enums(l: Type<'_>, t: Type<'_>, steps: &mut Steps, looked: &mut impl Looked) 
     if l.own_size() != t.own_size() || l.count() > t.count() {
         return Ok(false);
     }
+    looked.at_count(t.id(), l.count());
     for a in l.enumerators() {
         let mut found = false;
         for (index, b) in (0..).zip(t.enumerators()) {

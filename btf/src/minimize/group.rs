@@ -136,11 +136,29 @@ impl Group<'_> {
             all.truncate(1);
         }
         for (candidate, answers) in &all {
+            kept.shaped.insert(*candidate);
             for (asked, (_, spec)) in self.asked.iter().zip(answers) {
                 asked.keep(*candidate, spec.as_ref(), kept, steps)?;
             }
         }
         Ok(found)
+    }
+
+    /// Keeps the shapes of those candidates that are there as parts of others, with their names: what did
+    /// not match as a whole must not match with what is left of it. Says whether there was one.
+    pub(crate) fn shapes(&self, kept: &mut Kept<'_>, steps: &mut Steps) -> Result<bool, CoreError> {
+        let mut more = false;
+        for candidate in &self.candidates {
+            let named = kept.types.get(candidate).is_some_and(|keep| keep.named);
+            if !named || !kept.shaped.insert(*candidate) {
+                continue;
+            }
+            for asked in self.asked.iter().filter(|a| a.kind == CoreKind::TypeMatches) {
+                kept.shape(*candidate, &asked.local, steps)?;
+                more = true;
+            }
+        }
+        Ok(more)
     }
 }
 

@@ -19,12 +19,16 @@ pub(crate) struct Keep {
     pub(crate) parts: bool,
     /// Members of a struct or union, enumerators of an enum.
     pub(crate) items: BTreeSet<u32>,
+    /// How many of them there must be, for they are counted.
+    count: usize,
 }
 
 /// Everything that is kept.
 pub(crate) struct Kept<'t> {
     pub(crate) targets: Targets<'t>,
     pub(crate) types: BTreeMap<Key, Keep>,
+    /// Candidates whose shape is kept as far as relocations look at it.
+    pub(crate) shaped: BTreeSet<Candidate>,
 }
 
 impl<'t> Kept<'t> {
@@ -32,6 +36,7 @@ impl<'t> Kept<'t> {
         Kept {
             targets,
             types: BTreeMap::new(),
+            shaped: BTreeSet::new(),
         }
     }
 
@@ -86,11 +91,14 @@ impl<'t> Kept<'t> {
     /// their kinds.
     pub(crate) fn parts(&mut self, candidate: Candidate) {
         let mut open: Vec<Key> = self.root(candidate).into_iter().collect();
+        // That a part is kept already does not mean that its own parts are: shapes are compared only as
+        // far as they agree.
+        let mut seen = BTreeSet::new();
         while let Some(key) = open.pop() {
-            let keep = self.entry(key);
-            if std::mem::replace(&mut keep.parts, true) {
+            if !seen.insert(key) {
                 continue;
             }
+            self.entry(key).parts = true;
             let Some(t) = self.get(key) else { continue };
             let ids: Vec<u32> = match t.kind() {
                 Kind::Ptr => vec![t.size_or_type()],
@@ -134,7 +142,7 @@ impl<'t> Kept<'t> {
                 // An array without length has elements only at the end of its struct: if it does not
                 // stand there, something must stay behind it.
                 if open_ended(t.btf(), member.type_id) {
-                    self.last(key, t);
+                    self.item(key, t.count().saturating_sub(1));
                 }
                 member.type_id
             };
@@ -144,13 +152,34 @@ impl<'t> Kept<'t> {
         }
     }
 
-    /// Keeps the last member of a struct.
-    fn last(&mut self, key: Key, t: Type<'_>) {
-        let Some(index) = t.count().checked_sub(1) else {
-            return;
-        };
+    /// Keeps as many members and enumerators as must be, whichever.
+    pub(crate) fn fill(&mut self) {
+        let lacking = |keep: &Keep| keep.items.len() < keep.count;
+        let keys: Vec<Key> = self
+            .types
+            .iter()
+            .filter(|(_, k)| lacking(k))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            let has = self.get(key).map_or(0, |t| t.count());
+            for index in 0..has {
+                if !self.types.get(&key).is_some_and(lacking) {
+                    break;
+                }
+                self.item(key, index);
+            }
+        }
+    }
+
+    /// Keeps a member or enumerator.
+    fn item(&mut self, key: Key, index: u32) {
         self.entry(key).items.insert(index);
-        if let Some(next) = t.member(index).and_then(|m| self.key(key, m.type_id)) {
+        if let Some(next) = self
+            .get(key)
+            .and_then(|t| t.member(index))
+            .and_then(|m| self.key(key, m.type_id))
+        {
             self.leaf(next);
         }
     }
@@ -194,34 +223,17 @@ struct Shape<'k, 't> {
 }
 
 impl Looked for Shape<'_, '_> {
-    fn at_type(&mut self, id: u32, count: u32) {
-        let Some(key) = self.kept.key(self.from, id) else {
-            return;
-        };
-        let Some(t) = self.kept.get(key) else { return };
-        let keep = self.kept.entry(key);
-        keep.named = true;
-        // As many as the local type has, for they are counted.
-        if count <= t.count() && (t.kind().is_composite() || t.kind().is_enum()) {
-            for index in 0..t.count() {
-                if keep.items.len() >= count as usize {
-                    break;
-                }
-                keep.items.insert(index);
-            }
-        }
-        let ids: Vec<u32> = keep
-            .items
-            .iter()
-            .filter_map(|i| t.member(*i))
-            .map(|m| m.type_id)
-            .collect();
-        for key in ids
-            .into_iter()
-            .filter_map(|id| self.kept.key(key, id))
-            .collect::<Vec<_>>()
-        {
+    fn at_type(&mut self, id: u32) {
+        if let Some(key) = self.kept.key(self.from, id) {
+            self.kept.entry(key).named = true;
             self.kept.leaf(key);
+        }
+    }
+
+    fn at_count(&mut self, id: u32, count: u32) {
+        if let Some(key) = self.kept.key(self.from, id) {
+            let keep = self.kept.entry(key);
+            keep.count = keep.count.max(count as usize);
         }
     }
 
@@ -232,13 +244,8 @@ impl Looked for Shape<'_, '_> {
     }
 
     fn at_item(&mut self, id: u32, index: u32) {
-        let Some(key) = self.kept.key(self.from, id) else {
-            return;
-        };
-        self.kept.entry(key).items.insert(index);
-        let member = self.kept.get(key).and_then(|t| t.member(index));
-        if let Some(next) = member.and_then(|m| self.kept.key(key, m.type_id)) {
-            self.kept.leaf(next);
+        if let Some(key) = self.kept.key(self.from, id) {
+            self.kept.item(key, index);
         }
     }
 }

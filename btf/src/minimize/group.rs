@@ -9,9 +9,19 @@ use crate::co_re::{Candidate, CoreError, CoreKind, Outcome, Spec, Steps, Targets
 use crate::endian::Endian;
 use crate::kind::Kind;
 use crate::name::essential;
+use crate::types::Type;
 
 /// Name without flavour, and kind (enums of either size are one).
-type Key = (Vec<u8>, Kind);
+pub(crate) type Key = (Vec<u8>, Kind);
+
+/// What a type is looked up by.
+pub(crate) fn asked_by(t: &Type<'_>) -> Key {
+    let kind = match t.kind() {
+        Kind::Enum64 => Kind::Enum,
+        other => other,
+    };
+    (essential(t.name_bytes()).to_vec(), kind)
+}
 
 /// Relocations that have the same candidates.
 pub(crate) struct Group<'l> {
@@ -63,15 +73,11 @@ pub(crate) fn groups<'l>(sources: &[Source<'l>], targets: Targets<'_>) -> BTreeM
             let Ok(local) = Spec::local(source.btf, relocation, kind) else {
                 continue;
             };
-            let of_kind = match root.kind() {
-                Kind::Enum64 => Kind::Enum,
-                other => other,
-            };
-            let name = essential(root.name_bytes()).to_vec();
-            if name.is_empty() {
+            let key = asked_by(&root);
+            if key.0.is_empty() {
                 continue;
             }
-            let group = groups.entry((name, of_kind)).or_insert_with(|| {
+            let group = groups.entry(key).or_insert_with(|| {
                 roots.push(root);
                 Group {
                     number: roots.len() - 1,

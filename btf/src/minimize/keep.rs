@@ -1,7 +1,8 @@
 //! What is kept of each type.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::group;
 use crate::co_re::{Candidate, CoreError, Looked, Module, Pair, Spec, Steps, Targets, resolved};
 use crate::kind::Kind;
 use crate::parse::Btf;
@@ -27,15 +28,18 @@ pub(crate) struct Keep {
 pub(crate) struct Kept<'t> {
     pub(crate) targets: Targets<'t>,
     pub(crate) types: BTreeMap<Key, Keep>,
+    /// What relocations look for.
+    pub(crate) asked: HashSet<group::Key>,
     /// Candidates whose shape is kept as far as relocations look at it.
     pub(crate) shaped: BTreeSet<Candidate>,
 }
 
 impl<'t> Kept<'t> {
-    pub(crate) fn new(targets: Targets<'t>) -> Self {
+    pub(crate) fn new(targets: Targets<'t>, asked: HashSet<group::Key>) -> Self {
         Kept {
             targets,
             types: BTreeMap::new(),
+            asked,
             shaped: BTreeSet::new(),
         }
     }

@@ -35,14 +35,17 @@ pub struct Minimized {
 
 /// Cuts the BTF of a kernel and its modules down to what some objects ask of it. Types of modules stand
 /// beside the kernel's in one BTF: those that relocations mean because the kernel itself has none of their
-/// name.
+/// name. What they consist of stands there without a name if the kernel's of that name is asked for.
+/// (One BTF cannot hold two things: the shape of a module's type, compared by `TYPE_MATCHES`, with a nested
+/// type whose name the kernel is asked for; and a field of a module that must not fit for the name of its
+/// enum, where the kernel is asked for that enum.)
 ///
 /// # Errors
 /// [`CoreError::TooComplex`] for types nested so that comparing them has no end in sight.
 pub fn minimize(sources: &[Source<'_>], targets: Targets<'_>) -> Result<Minimized, CoreError> {
     let mut steps = Steps::new();
     let groups = group::groups(sources, targets);
-    let mut kept = keep::Kept::new(targets);
+    let mut kept = keep::Kept::new(targets, groups.keys().cloned().collect());
     let (mut found, mut all) = (0, 0);
     for group in groups.values() {
         found += group.keep(targets, &mut kept, &mut steps)?;

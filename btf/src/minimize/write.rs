@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::group::asked_by;
 use super::keep::{Keep, Kept, Key};
 use crate::builder::{Builder, Definition as D, EnumeratorDef, MemberDef, ParameterDef};
 use crate::kind::Kind;
@@ -82,10 +83,14 @@ fn equal(kept: &Kept<'_>) -> BTreeMap<Key, Key> {
 fn define(kept: &Kept<'_>, key: Key, keep: &Keep, id: &dyn Fn(Key) -> u32) -> Option<D> {
     let t = kept.get(key)?;
     let to = |target: u32| kept.key(key, target).map_or(0, id);
-    let name = if keep.named {
-        t.name_bytes().to_vec()
-    } else {
+    let own_name = t.name_bytes().to_vec();
+    let name = if keep.named { own_name.clone() } else { Vec::new() };
+    // Enums and declarations are compared by their names wherever they are met. A module's that the
+    // kernel's are asked for must not stand beside those, though; without a name it goes for any.
+    let compared = if !keep.named && key.module.is_some() && kept.asked.contains(&asked_by(&t)) {
         Vec::new()
+    } else {
+        own_name
     };
     Some(match t.kind() {
         Kind::Ptr => D::Ptr(if keep.parts { to(t.size_or_type()) } else { 0 }),
@@ -115,7 +120,7 @@ fn define(kept: &Kept<'_>, key: Key, keep: &Keep, id: &dyn Fn(Key) -> u32) -> Op
         },
         Kind::Enum | Kind::Enum64 => D::Enum {
             wide: t.kind() == Kind::Enum64,
-            name: t.name_bytes().to_vec(),
+            name: compared,
             size: t.own_size()?,
             signed: t.flag(),
             values: keep
@@ -142,8 +147,12 @@ fn define(kept: &Kept<'_>, key: Key, keep: &Keep, id: &dyn Fn(Key) -> u32) -> Op
                 })
                 .collect(),
         },
-        // Compared by their names wherever they are met, or too short to matter.
-        Kind::Int | Kind::Float | Kind::Fwd => t.definition()?,
+        Kind::Fwd => D::Fwd {
+            name: compared,
+            union: t.flag(),
+        },
+        // Their names are too few to matter.
+        Kind::Int | Kind::Float => t.definition()?,
         Kind::TypeTag | Kind::Volatile | Kind::Const | Kind::Restrict => D::Typedef {
             name,
             target: to(t.size_or_type()),

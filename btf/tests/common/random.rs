@@ -158,6 +158,20 @@ pub fn changed(raws: &[Raw], changes: &[Change]) -> Vec<Raw> {
         .collect()
 }
 
+/// With one name for all enums and declarations that have one.
+pub fn one_name(mut raws: Vec<Raw>) -> Vec<Raw> {
+    for raw in &mut raws {
+        if let Raw::Enum { name, .. } | Raw::Fwd { name, .. } = raw {
+            *name = match *name {
+                "" => "",
+                "b___y" => "a___y",
+                _ => "a",
+            };
+        }
+    }
+    raws
+}
+
 /// A small change.
 fn tweaked(raw: &Raw, how: u32) -> Raw {
     let (what, more) = (how % 5, how / 5);

@@ -7,13 +7,14 @@ enum bpf_func_id___mine { BPF_FUNC_ktime_get_boot_ns___mine = 3, BPF_FUNC_get_br
 enum cpuhp_state { CPUHP_INVALID = -1, CPUHP_OFFLINE, CPUHP_ONLINE = 9 };
 enum netdev_tx { __NETDEV_TX_MIN = (-0x7fffffff - 1), NETDEV_TX_OK = 0, NETDEV_TX_BUSY = 0x10 };
 enum perf_event_state { PERF_EVENT_STATE_DEAD = -4, PERF_EVENT_STATE_ACTIVE = 1 };
-enum blk_default_limits { BLK_SEG_BOUNDARY_MASK = 0xffffffffu, BLK_MAX_SEGMENTS = 1 };
+// Large there; what is large and unsigned here libbpf refuses.
+enum blk_default_limits { BLK_SEG_BOUNDARY_MASK = 1, BLK_MAX_SEGMENTS = 2 };
 enum perf_callchain_context { PERF_CONTEXT_HV = (__u64)-32, PERF_CONTEXT_USER = (__u64)-512 };
 enum hmm_pfn_flags { HMM_PFN_VALID = 1ull << 63, HMM_PFN_ERROR = 1ull << 61 };
 enum ib_uverbs_device_cap_flags { IB_UVERBS_DEVICE_RAW_SCATTER_FCS = 1ull << 34, IB_UVERBS_DEVICE_RESIZE_MAX_WR = 1 };
 enum taskstats_large { LARGE = 1ull << 40, LARGE_NEGATIVE = -5 };
 enum nf_ip_hook_priorities { NF_IP_PRI_FIRST = (-0x7fffffff - 1), NF_IP_PRI_CONNTRACK = -200, NF_IP_PRI_LAST = 0x7fffffff };
-enum init_ns_ino { IPC_NS_INIT_INO = 0xefffffffu, NET_NS_INIT_INO = 1 };
+enum init_ns_ino { IPC_NS_INIT_INO = 3, NET_NS_INIT_INO = 1 };
 enum bpf_attach_type { BPF_CGROUP_INET_INGRESS = 0, BPF_TRACE_FENTRY = 24, BPF_TCX_INGRESS = 46 };
 enum energy_perf_value_index { EPP_INDEX_DEFAULT, EPP_INDEX_PERFORMANCE, EPP_INDEX_BALANCE_PERFORMANCE };
 enum no_such_enum { NO_SUCH_VALUE = 3 };

@@ -19,6 +19,8 @@ typedef struct POOL_ctx_s { int x; } ZSTD_threadPool;
 struct cgroup { __u64 ancestor_ids[0]; int level; } CORE;
 // A load of another width than the field.
 struct task_struct { int pid; unsigned int flags; char comm[16]; } CORE;
+// Unsigned and large: libbpf extends the sign of what is expected.
+enum blk_default_limits { BLK_SEG_BOUNDARY_MASK = 0xffffffffu };
 
 SEC("raw_tp/ambiguous")
 int ambiguous(void **ctx)
@@ -52,6 +54,7 @@ int unfit(void **ctx)
     struct task_struct *t = ctx[1];
     sink = bpf_core_type_size(efi_boot_services_t); sink = bpf_core_type_size(ZSTD_threadPool);
     sink = bpf_core_field_exists(cgroup->ancestor_ids[1]); sink = cgroup->ancestor_ids[1];
+    sink = bpf_core_enum_value(enum blk_default_limits, BLK_SEG_BOUNDARY_MASK);
     sink = *(__u64 *)&t->comm[8]; sink = *(__u64 *)&t->flags;
     return 0;
 }

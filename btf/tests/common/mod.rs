@@ -3,6 +3,7 @@
 
 pub mod alike;
 pub mod ours;
+pub mod prepared;
 pub mod random;
 pub mod records;
 

@@ -178,7 +178,7 @@ fn tweaked(raw: &Raw, how: u32) -> Raw {
     let mut raw = raw.clone();
     match &mut raw {
         Raw::Int { size, raw, .. } if what == 0 => {
-            (*size, *raw) = ([1, 2, 4, 8][more as usize % 4], (more % 8) as u8)
+            (*size, *raw) = ([1, 2, 4, 8][more as usize % 4], (more % 8) as u8);
         }
         Raw::Int { size, .. } => *size = [1, 2, 4, 8][more as usize % 4],
         Raw::Array { length, .. } => *length = more % 4,

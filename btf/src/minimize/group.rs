@@ -143,8 +143,8 @@ impl Group<'_> {
         }
         for (candidate, answers) in &all {
             kept.shaped.insert(*candidate);
-            for (asked, (_, spec)) in self.asked.iter().zip(answers) {
-                asked.keep(*candidate, spec.as_ref(), kept, steps)?;
+            for (asked, answer) in self.asked.iter().zip(answers) {
+                asked.keep(*candidate, answer, kept, steps)?;
             }
         }
         Ok(found)
@@ -202,7 +202,7 @@ impl Asked<'_> {
     fn keep(
         &self,
         candidate: Candidate,
-        spec: Option<&Spec<'_>>,
+        (answer, spec): &Answered<'_>,
         kept: &mut Kept<'_>,
         steps: &mut Steps,
     ) -> Result<(), CoreError> {
@@ -214,6 +214,8 @@ impl Asked<'_> {
         } else if let Some(spec) = spec {
             if self.kind.is_enumerator() {
                 kept.enumerator(candidate, spec);
+            } else if *answer == Answer::Refused {
+                kept.given_up(candidate, spec);
             } else {
                 kept.field(candidate, spec);
             }

@@ -128,20 +128,29 @@ impl<'t> Kept<'t> {
 
     /// Keeps the members on the way to a field.
     pub(crate) fn field(&mut self, candidate: Candidate, spec: &Spec<'_>) {
-        let Some(mut key) = self.root(candidate) else {
-            return;
-        };
+        self.way(candidate, spec);
+    }
+
+    /// Keeps how far a search went that was given up, and one member more, for it may be given up there
+    /// for its depth.
+    pub(crate) fn given_up(&mut self, candidate: Candidate, spec: &Spec<'_>) {
+        if let Some(key) = self.way(candidate, spec)
+            && self.get(key).is_some_and(|t| t.member(0).is_some())
+        {
+            self.item(key, 0);
+        }
+    }
+
+    /// Keeps members and gives the type that they lead to.
+    fn way(&mut self, candidate: Candidate, spec: &Spec<'_>) -> Option<Key> {
+        let mut key = self.root(candidate)?;
         for step in spec.steps.iter().skip(1) {
-            let Some(t) = self.get(key) else { return };
+            let t = self.get(key)?;
             let next = if let Some(array) = t.array() {
                 array.element
             } else {
-                let Some((index, member)) = u32::try_from(*step)
-                    .ok()
-                    .and_then(|index| Some((index, t.member(index)?)))
-                else {
-                    return;
-                };
+                let index = u32::try_from(*step).ok()?;
+                let member = t.member(index)?;
                 self.entry(key).items.insert(index);
                 // An array without length has elements only at the end of its struct: if it does not
                 // stand there, something must stay behind it.
@@ -150,10 +159,10 @@ impl<'t> Kept<'t> {
                 }
                 member.type_id
             };
-            let Some(next) = self.key(key, next) else { return };
-            self.leaf(next);
-            key = next;
+            key = self.key(key, next)?;
+            self.leaf(key);
         }
+        Some(key)
     }
 
     /// Keeps as many members and enumerators as must be, whichever.

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod alike;
+pub mod build;
 pub mod ours;
 pub mod prepared;
 pub mod random;

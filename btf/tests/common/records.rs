@@ -45,7 +45,7 @@ pub fn records() -> impl Strategy<Value = Vec<Record>> {
 const CODES: [u8; 9] = [0xb7, 0x04, 0x18, 0x18, 0x61, 0x7b, 0x62, 0x05, 0xbf];
 
 /// An instruction of two slots that holds what the object's own types give.
-fn instruction(code: u8, outcome: Option<&Outcome<'_>>) -> [u8; 16] {
+pub fn instruction(code: u8, outcome: Option<&Outcome<'_>>) -> [u8; 16] {
     let mut insn = [code, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let Some(outcome) = outcome else { return insn };
     let value = outcome.original.to_ne_bytes();

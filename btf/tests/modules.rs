@@ -10,7 +10,7 @@ use btf::co_re::{Module, Relocator, Targets};
 use btf::{Btf, Endian, Kind, Source, minimize};
 use common::alike::{Counts, compare, minimized};
 use common::build::{enumeration, int, structure, with_relocations};
-use common::random::encode_split;
+use common::definitions::encode_split;
 use common::{ours, take_apart};
 
 /// A kernel with its modules, opened by both sides.

@@ -9,9 +9,8 @@ use bpf_oracle::libbpf;
 use btf::co_re::{Module, Relocator, Targets};
 use btf::{Btf, Endian, Source, minimize};
 use common::alike::{compare, same_answers};
-use common::random::{
-    Change, Raw, changed, changes, definitions, encode, encode_split, one_name, raws, split_definitions,
-};
+use common::definitions::{definitions, encode, encode_split, split_definitions};
+use common::random::{Change, Raw, changed, changes, one_name, raws};
 use common::records::{object, records};
 use proptest::prelude::*;
 

@@ -10,7 +10,7 @@ use common::alike::{compare, minimized};
 use common::build::{
     array, declared, enumeration, enumeration64, int, integer, object, structure, tag, typedef, with_bits,
 };
-use common::random::encode;
+use common::definitions::encode;
 
 const OFFSET: u32 = 0;
 const SIZE: u32 = 1;

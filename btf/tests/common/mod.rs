@@ -3,6 +3,7 @@
 
 pub mod alike;
 pub mod build;
+pub mod definitions;
 pub mod ours;
 pub mod prepared;
 pub mod random;

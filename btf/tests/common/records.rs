@@ -70,7 +70,7 @@ pub fn instruction(code: u8, outcome: Option<&Outcome<'_>>) -> [u8; 16] {
 
 /// An object's types with relocations of them. Roots are types that are looked up by their names.
 pub fn object(definitions: &[D], records: &[Record]) -> Parts {
-    let plain = super::random::encode(Endian::HOST, definitions);
+    let plain = super::definitions::encode(Endian::HOST, definitions);
     let btf = Btf::parse(plain.as_slice()).unwrap();
     let mut builder = Builder::new(Endian::HOST);
     for definition in definitions {

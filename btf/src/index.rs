@@ -67,6 +67,15 @@ pub(crate) fn scan(btf: &Btf<'_>, names: &[&[u8]]) -> Vec<Vec<u32>> {
             ids.push(id);
         }
     });
+    // A name that is asked for several times was found for one of these.
+    for (i, name) in names.iter().enumerate() {
+        if let Some(known) = wanted.get(name).filter(|known| **known != i) {
+            let ids = found.get(*known).cloned();
+            if let (Some(to), Some(ids)) = (found.get_mut(i), ids) {
+                *to = ids;
+            }
+        }
+    }
     found
 }
 

@@ -225,7 +225,11 @@ impl<'a> Btf<'a> {
         {
             return Some(found);
         }
-        if matches!(kind, K::Func | K::Var | K::Datasec | K::DeclTag) {
+        let indexed = matches!(
+            kind,
+            K::Int | K::Struct | K::Union | K::Enum | K::Enum64 | K::Fwd | K::Typedef | K::Float
+        );
+        if !indexed || name.is_empty() {
             return self.types().find(fits);
         }
         self.candidates(crate::name::essential(name))

@@ -56,6 +56,30 @@ const TYPE_EXISTS: u32 = 8;
 const ENUM_VALUE: u32 = 11;
 
 #[test]
+fn types_that_no_table_has_are_found_by_kind_and_name() {
+    let tag = D::TypeTag {
+        name: b"rcu".to_vec(),
+        target: 1,
+        flag: false,
+    };
+    let (bytes, _) = btf(&[int("int"), D::Ptr(1), structure("", &[]), tag], &[]);
+    let btf = Btf::parse(bytes).unwrap();
+    for (kind, name, id) in [
+        (Kind::Int, "int", 1),
+        (Kind::Ptr, "", 2),
+        (Kind::Struct, "", 3),
+        (Kind::TypeTag, "rcu", 4),
+    ] {
+        assert_eq!(
+            btf.find(kind, name.as_bytes()).map(|t| t.id()),
+            Some(id),
+            "{kind} {name}"
+        );
+    }
+    assert!(btf.find(Kind::Union, b"").is_none());
+}
+
+#[test]
 fn types_of_several_kinds_and_one_name_are_all_kept() {
     let types = [
         int("int"),

@@ -1,7 +1,7 @@
 # The commands of a developer. `make` alone explains them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup demo demo-cluster test e2e bench-btf fmt lint generate images tools corpus clean-cache
+.PHONY: help setup demo demo-cluster test e2e bench-btf fuzz fmt lint generate images tools corpus clean-cache
 
 help: ## this text
 	@echo "bpfleet: declare an eBPF program once, every node runs the build that fits its kernel"
@@ -29,8 +29,12 @@ e2e: ## what takes too long for CI: faults of nodes, parts and ways out in real 
 bench-btf: setup ## what the btf crate costs beside libbpf and bpftool, as one table (3 minutes)
 	@cargo bench --quiet --package btf --bench table
 
+fuzz: setup ## ten minutes of inputs that nobody would write, for each reader of objects and BTF (more: scripts/fuzz.sh --help)
+	@scripts/fuzz.sh
+
 fmt: ## format the Rust code
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 lint: ## check format and clippy, warnings denied
 	cargo fmt --all --check
@@ -50,5 +54,5 @@ tools: setup ## build the pinned Kubernetes, etcd and Helm commands into the cac
 corpus: setup ## fetch what tests compare with, eBPF objects and kernel BTF of Debian's, into the cache (once)
 	@scripts/corpus.sh
 
-clean-cache: ## remove the cache: built tools, test images, test corpus, fetched Go, CI's target directory
+clean-cache: ## remove the cache: built tools, test images, test corpus, fuzzing inputs, fetched Go, CI's target directory
 	@scripts/clean-cache.sh

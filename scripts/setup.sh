@@ -20,6 +20,8 @@ need clang clang
 need libbpf-dev /usr/include/bpf/bpf_helpers.h
 need gcc gcc
 need libc6-dev /usr/include/linux/bpf.h
+# The runtime of the fuzz targets is C++.
+need g++ c++
 # libbpf, which tests compare with, is built from source.
 need libelf-dev /usr/include/libelf.h
 need zlib1g-dev /usr/include/zlib.h

@@ -25,5 +25,6 @@ phase 'clippy' cargo clippy --quiet --workspace --all-targets --locked -- -D war
 phase 'build' cargo build --quiet --workspace --all-targets --locked
 phase 'images' scripts/images.sh
 phase 'tests' cargo test --quiet --workspace --locked --no-fail-fast
+phase 'fuzz' scripts/fuzz.sh --short
 summary
 say "${green}all passed${plain} in $((SECONDS - started))s"

@@ -39,7 +39,7 @@ SEC("tp/a/b") int third(int *c) { return four(*c) + one(*c); }
 #[test]
 fn subprograms_stay_where_a_chosen_program_reaches_them() {
     let object = with_head(SHARED);
-    let linked = Wish::default().programs(&["second", "third"]).linked(&object);
+    let linked = Wish::nowhere().programs(&["second", "third"]).linked(&object);
     let kept: Vec<&str> = linked
         .object
         .functions
@@ -56,7 +56,7 @@ fn subprograms_stay_where_a_chosen_program_reaches_them() {
         assert!(inside.iter().all(|n| holds(&linked, program, *n)), "{program}");
         assert!(!outside.iter().any(|n| holds(&linked, program, *n)), "{program}");
     }
-    let all = Wish::default().linked(&object);
+    let all = Wish::nowhere().linked(&object);
     let sizes = |linked: &Linked, program: &str| linked.code(program).len();
     for program in ["second", "third"] {
         assert_eq!(
@@ -99,7 +99,7 @@ fn subprograms_at_equal_offsets_of_two_sections_are_not_mixed_up() {
         "aya tells them apart by now: the care for it can go"
     );
 
-    let linked = Wish::default().linked(&object);
+    let linked = Wish::nowhere().linked(&object);
     assert!(holds(&linked, "both", 1111) && holds(&linked, "both", 2222));
     let called: Vec<i32> = linked
         .code("both")
@@ -114,7 +114,7 @@ fn subprograms_at_equal_offsets_of_two_sections_are_not_mixed_up() {
 
 #[test]
 fn functions_handed_to_helpers_stay_functions() {
-    let linked = Wish::default().linked(&with_head(
+    let linked = Wish::nowhere().linked(&with_head(
         r#"
         static int NOINLINE called(int i) { asm volatile("r0 = 1111"); return i; }
         static long each(__u32 i, void *ctx) { return called(i); }
@@ -141,7 +141,7 @@ fn hidden_functions_are_static_to_the_kernel() {
         SEC("tp/a/b") int run(void *ctx) { struct big b = {{1}}; return sum(&b) + shown(2); }
         "#,
     );
-    let linked = Wish::default().linked(&object);
+    let linked = Wish::nowhere().linked(&object);
     let btf = common::btf_of(&linked.resolved.elf);
     let btf = btf::Btf::parse(btf).unwrap();
     let linkage = |name: &str| {
@@ -229,20 +229,20 @@ fn the_place_of_a_poisoned_instruction_counts_the_functions_before_it() {
 fn relocations_need_types_only_in_functions_that_stay() {
     let object = with_head(FIELDS);
     assert_eq!(
-        Wish::default()
+        Wish::nowhere()
             .programs(&["plain"])
             .linked(&object)
             .code("plain")
             .len(),
         2
     );
-    let message = Wish::default().programs(&["reads"]).refusal(&object);
+    let message = Wish::nowhere().programs(&["reads"]).refusal(&object);
     assert!(
         message.starts_with("program reads reads field ")
             && message.contains("there is no BTF of this kernel"),
         "{message}"
     );
-    let mut supplied = Wish::default().programs(&["reads"]);
+    let mut supplied = Wish::nowhere().programs(&["reads"]);
     supplied.supplied = Wish::on(FIELDS_KERNEL).kernel;
     assert_eq!(supplied.linked(&object).resolved.plan.programs.len(), 1);
 
@@ -266,7 +266,7 @@ fn relocations_need_types_only_in_functions_that_stay() {
 
 #[test]
 fn functions_and_lines_keep_their_types_and_sources() {
-    let linked = Wish::default().linked(&with_head(SHARED));
+    let linked = Wish::nowhere().linked(&with_head(SHARED));
     let again = inspect(&linked.resolved.elf).unwrap();
     assert_eq!(again.programs.len(), 3);
     assert!(again.co_re.is_empty());
@@ -284,13 +284,13 @@ fn functions_and_lines_keep_their_types_and_sources() {
 
 #[test]
 fn the_licence_is_what_the_object_says_and_none_is_none() {
-    let linked = Wish::default().linked(&with_head(SHARED));
+    let linked = Wish::nowhere().linked(&with_head(SHARED));
     assert_eq!(linked.object.license.to_str(), Ok("GPL"));
     let bare = compile_with(
         r#"__attribute__((section("xdp"), used)) int p(void *c) { return 2; }"#,
         &["-target", "bpf"],
     );
-    let linked = Wish::default().linked(&bare);
+    let linked = Wish::nowhere().linked(&bare);
     assert_eq!(
         linked.object.license.to_str(),
         Ok("none"),
@@ -302,7 +302,7 @@ fn the_licence_is_what_the_object_says_and_none_is_none() {
 #[test]
 fn objects_of_the_other_byte_order_are_resolved_too() {
     let big = compile_with(&format!("{HEAD}{SHARED}"), &["-target", "bpfeb", "-g"]);
-    let resolved = Wish::default().resolve(&big).unwrap();
+    let resolved = Wish::nowhere().resolve(&big).unwrap();
     let info = bpf_object::inspect_for(&resolved.elf, btf::Endian::Big).unwrap();
     assert_eq!(info.programs.len(), 3);
     let names: Vec<_> = info
@@ -326,7 +326,7 @@ fn more_functions_than_the_kernel_takes_are_refused() {
         source.push_str(&format!(" r = f{i}(r);"));
     }
     source.push_str(" return r; }\n");
-    let message = Wish::default().refusal(&compile(&source));
+    let message = Wish::nowhere().refusal(&compile(&source));
     assert!(
         message.contains("program all: it has 257 functions, at most 256"),
         "{message}"

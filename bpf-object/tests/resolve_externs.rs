@@ -45,7 +45,7 @@ fn values() -> (Vec<u8>, BTreeMap<String, KconfigPlace>) {
 #[test]
 fn configuration_becomes_read_only_data() {
     let object = with_head(KCONFIG);
-    let mut wish = Wish::default().programs(&["version"]);
+    let mut wish = Wish::nowhere().programs(&["version"]);
     wish.kconfig = Some(values());
     let linked = wish.linked(&object);
     let fd = linked.fd(".rodata.kconfig");
@@ -82,7 +82,7 @@ fn configuration_becomes_read_only_data() {
 #[test]
 fn configuration_that_is_missing_is_named_where_a_program_needs_it() {
     let object = with_head(KCONFIG);
-    let mut wish = Wish::default();
+    let mut wish = Wish::nowhere();
     wish.kconfig = Some(values());
     let message = wish.refusal(&object);
     assert!(
@@ -106,7 +106,7 @@ SEC("tp/a/b") int addresses(void *c) { return (long)&bpf_link_fops == 5 || &mayb
 #[test]
 fn symbols_without_a_type_become_addresses() {
     let object = with_head(KSYMS);
-    let mut wish = Wish::default();
+    let mut wish = Wish::nowhere();
     let message = wish.refusal(&object);
     assert!(
         message.contains("symbol bpf_link_fops, which this kernel does not have in /proc/kallsyms"),
@@ -293,7 +293,7 @@ fn what_the_kernel_lacks_is_refused_with_its_name_and_only_where_it_is_used() {
         message.contains("of the type that the object declares"),
         "{message}"
     );
-    let none = Wish::default().programs(&["plain"]);
+    let none = Wish::nowhere().programs(&["plain"]);
     assert!(matches!(
         none.resolve(&object),
         Err(ResolveError::NeedsKernelBtf {
@@ -301,7 +301,7 @@ fn what_the_kernel_lacks_is_refused_with_its_name_and_only_where_it_is_used() {
             ..
         })
     ));
-    let guarded = Wish::default().programs(&["guarded"]);
+    let guarded = Wish::nowhere().programs(&["guarded"]);
     assert_eq!(
         guarded.linked(&object).plan("guarded").poisoned.len(),
         1,
@@ -318,13 +318,13 @@ fn a_symbol_that_nothing_defines_is_refused() {
         __attribute__((section("xdp"), used)) int fine(void *ctx) { return 2; }
         "#,
     );
-    let message = Wish::default().refusal(&object);
+    let message = Wish::nowhere().refusal(&object);
     assert!(
         message.contains("program uses uses nowhere, which nothing defines"),
         "{message}"
     );
     assert_eq!(
-        Wish::default()
+        Wish::nowhere()
             .programs(&["fine"])
             .linked(&object)
             .code("fine")

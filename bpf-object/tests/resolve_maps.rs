@@ -50,9 +50,9 @@ fn shape(linked: &Linked, map: &str) -> (u32, u32, u32) {
 #[test]
 fn sizes_change_the_map_that_is_meant_and_no_other() {
     let object = with_head(SIZES);
-    let plain = Wish::default().linked(&object);
+    let plain = Wish::nowhere().linked(&object);
     assert_eq!(shape(&plain, "first"), (8, 8, 64));
-    let mut wish = Wish::default();
+    let mut wish = Wish::nowhere();
     wish.map_sizes.insert(
         "second".into(),
         MapSize {
@@ -107,7 +107,7 @@ fn sizes_change_the_map_that_is_meant_and_no_other() {
 fn sizes_that_are_none_are_refused() {
     let object = with_head(&format!("int counter = 1; {SIZES}"));
     let with = |map: &str, max_entries| {
-        let mut wish = Wish::default();
+        let mut wish = Wish::nowhere();
         let size = MapSize {
             max_entries: Some(max_entries),
             value_size: None,
@@ -154,7 +154,7 @@ fn initialisers_stand_in_the_plan() {
         aya_obj::Object::parse(&object).is_err(),
         "aya reads a PROG_ARRAY's values by now: they may stay"
     );
-    let linked = Wish::default().linked(&object);
+    let linked = Wish::nowhere().linked(&object);
     let entry = |map: &str, index, value| InitialEntry {
         map: map.into(),
         index,
@@ -183,7 +183,7 @@ fn initialisers_stand_in_the_plan() {
 #[test]
 fn a_program_that_a_chosen_one_jumps_to_stays_with_it() {
     let object = with_head(INITIAL);
-    let linked = Wish::default().programs(&["entry"]).linked(&object);
+    let linked = Wish::nowhere().programs(&["entry"]).linked(&object);
     let programs: Vec<_> = linked
         .resolved
         .plan
@@ -195,7 +195,7 @@ fn a_program_that_a_chosen_one_jumps_to_stays_with_it() {
         programs,
         [("tail_one", false), ("tail_two", false), ("entry", true)]
     );
-    let linked = Wish::default().programs(&["alone"]).linked(&object);
+    let linked = Wish::nowhere().programs(&["alone"]).linked(&object);
     assert_eq!(linked.resolved.plan.programs.len(), 1);
     let values: Vec<_> = linked
         .resolved
@@ -223,7 +223,7 @@ SEC("tp/a/b") int run(void *c) {
 fn variables_keep_their_sections_places_and_values() {
     let object = with_head(DATA);
     let info = inspect(&object).unwrap();
-    let linked = Wish::default().linked(&object);
+    let linked = Wish::nowhere().linked(&object);
     for map in &info.maps {
         let opened = &linked.object.maps[&map.name];
         assert_eq!(opened.value_size(), map.value_size, "{}", map.name);
@@ -259,7 +259,7 @@ fn variables_keep_their_sections_places_and_values() {
 #[test]
 fn values_of_variables_replace_their_section() {
     let object = with_head(DATA);
-    let mut wish = Wish::default();
+    let mut wish = Wish::nowhere();
     wish.globals
         .insert(".rodata.config".into(), 42i32.to_ne_bytes().to_vec());
     let linked = wish.linked(&object);
@@ -279,7 +279,7 @@ fn values_of_variables_replace_their_section() {
 
 #[test]
 fn legacy_and_static_maps_are_found() {
-    let linked = Wish::default().linked(&with_head(
+    let linked = Wish::nowhere().linked(&with_head(
         r#"
         struct bpf_map_def { unsigned type, key_size, value_size, max_entries, map_flags; };
         struct bpf_map_def old SEC("maps") = { BPF_MAP_TYPE_HASH, 4, 8, 64, 0 };
@@ -315,13 +315,13 @@ fn variables_outside_of_data_sections_are_refused_where_they_are_used() {
         SEC("tp/a/b") int fine(void *c) { return 1; }
         "#,
     );
-    let message = Wish::default().refusal(&object);
+    let message = Wish::nowhere().refusal(&object);
     assert!(
-        message.contains("program uses: section \"custom\", which is neither a map nor"),
+        message.contains("uses: section \"custom\", which is neither a map nor"),
         "{message}"
     );
     assert_eq!(
-        Wish::default()
+        Wish::nowhere()
             .programs(&["fine"])
             .linked(&object)
             .code("fine")

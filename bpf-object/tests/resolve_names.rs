@@ -260,17 +260,17 @@ fn what_programs_attach_to_is_found_in_the_kernel() {
 #[test]
 fn without_the_kernels_own_btf_they_are_refused_unless_left_out() {
     let object = compile(TARGETS);
-    let without = Wish::default().programs(&["entry"]);
+    let without = Wish::nowhere().programs(&["entry"]);
     let message = without.refusal(&object);
     assert!(
         message.contains("program entry: being a fentry program needs the kernel's own BTF")
             && message.contains("this kernel has none"),
         "{message}"
     );
-    let mut supplied = Wish::default().programs(&["guard"]);
+    let mut supplied = Wish::nowhere().programs(&["guard"]);
     supplied.supplied = Wish::on(KERNEL).kernel;
     assert!(supplied.refusal(&object).contains("only BTF from elsewhere"));
-    let mut other = Wish::default().programs(&["nap"]);
+    let mut other = Wish::nowhere().programs(&["nap"]);
     other.syscall_prefix = Some("sys_");
     assert_eq!(other.linked(&object).resolved.plan.programs.len(), 1);
 }
@@ -283,13 +283,13 @@ fn a_section_name_that_says_nothing_is_refused_with_its_program() {
         __attribute__((section("xdp"), used)) int fine(void *ctx) { return 2; }
         "#,
     );
-    let message = Wish::default().refusal(&object);
+    let message = Wish::nowhere().refusal(&object);
     assert!(
         message.contains("program odd: section name \"socket1\" is none"),
         "{message}"
     );
     assert_eq!(
-        Wish::default()
+        Wish::nowhere()
             .programs(&["fine"])
             .linked(&object)
             .resolved
@@ -339,7 +339,7 @@ fn programs_are_asked_for_by_name_or_all_that_load_by_default() {
     assert_eq!(found, sorted);
     let none = compile(r#"__attribute__((section("?xdp"), used)) int fine(void *ctx) { return 2; }"#);
     assert!(matches!(
-        Wish::default().resolve(&none),
+        Wish::nowhere().resolve(&none),
         Err(ResolveError::NothingWanted)
     ));
 }

@@ -31,6 +31,10 @@ pub(crate) struct Contents<'c, 'a> {
 /// not.
 const NO_LICENSE: &str = "none";
 
+/// Most zeros that are written out: of a section without contents in the file, which aya takes for no
+/// data at all unless it is `.bss`.
+const MAX_ZEROS: usize = 1 << 20;
+
 /// Writes the file.
 pub(crate) fn write(contents: &Contents<'_, '_>) -> Result<Vec<u8>, ResolveError> {
     let endian = match contents.elf.endian {
@@ -48,7 +52,7 @@ pub(crate) fn write(contents: &Contents<'_, '_>) -> Result<Vec<u8>, ResolveError
     out.builder.header.e_machine = elf::EM_BPF;
     let code = out.code(contents);
     out.map_definitions(contents);
-    out.data(contents);
+    out.data(contents)?;
     out.rest(contents);
     out.relocations(&code, contents)?;
     let mut bytes = Vec::new();
@@ -133,7 +137,7 @@ impl<'c> Out<'c> {
         }
     }
 
-    fn data(&mut self, contents: &Contents<'c, '_>) {
+    fn data(&mut self, contents: &Contents<'c, '_>) -> Result<(), ResolveError> {
         let mut by_section: BTreeMap<usize, Vec<&Symbol<'c>>> = BTreeMap::new();
         for symbol in contents
             .elf
@@ -169,8 +173,15 @@ impl<'c> Out<'c> {
             } else if let Some(values) = values {
                 target.data = SectionData::Data(values.as_slice().into());
             } else if section.data.is_empty() {
-                // Small enough: reading has seen to it.
-                target.data = SectionData::Data(vec![0; usize::try_from(section.size).unwrap_or(0)].into());
+                let zeros = usize::try_from(section.size)
+                    .ok()
+                    .filter(|size| *size <= MAX_ZEROS);
+                let zeros = zeros.ok_or_else(|| ResolveError::Unsupported {
+                    program: section.name.to_owned(),
+                    what: "more than a megabyte of zeros outside of .bss".into(),
+                    advice: "name the section .bss.…",
+                })?;
+                target.data = SectionData::Data(vec![0; zeros].into());
             }
             let symbol = self.symbol("", id, (0, 0), (elf::STB_LOCAL, elf::STT_SECTION));
             self.data.insert(index, symbol);
@@ -183,6 +194,7 @@ impl<'c> Out<'c> {
             let id = self.section(name, elf::SHF_ALLOC, bytes);
             self.kconfig = Some(self.symbol("", id, (0, 0), (elf::STB_LOCAL, elf::STT_SECTION)));
         }
+        Ok(())
     }
 
     fn rest(&mut self, contents: &Contents<'c, '_>) {

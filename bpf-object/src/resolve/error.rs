@@ -159,9 +159,9 @@ pub enum ResolveError {
         name: String,
     },
     /// Something that no loader of ours can express.
-    #[error("program {program}: {what} is not supported; {advice}")]
+    #[error("{program}: {what} is not supported; {advice}")]
     Unsupported {
-        /// The program or map.
+        /// The program, map or section.
         program: String,
         /// What it uses.
         what: String,

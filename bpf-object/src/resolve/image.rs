@@ -7,7 +7,7 @@ use btf::Endian;
 use crate::code::{Code, Reference, Target};
 use crate::elf::{Elf, MAX_OBJECT_SIZE};
 use crate::error::{InspectError, SizeLimit};
-use crate::instruction::{INSTRUCTION, Instruction, PSEUDO_CALL};
+use crate::instruction::{INSTRUCTION, Instruction, LOAD_64, PSEUDO_CALL};
 use crate::map::{Map, MapSource};
 use crate::resolve::error::ResolveError;
 use crate::resolve::externs::Settled;
@@ -95,18 +95,23 @@ pub(crate) fn link(
                     }
                 },
             };
-            set_operands(bytes, at, elf.endian, call, to, offset);
-            links.push(Link { at, call, to });
+            if set_operands(bytes, at, elf.endian, call, to, offset) {
+                links.push(Link { at, call, to });
+            }
         }
         all.insert(*function, links);
     }
     Ok(all)
 }
 
-fn set_operands(code: &mut [u8], at: usize, endian: Endian, call: bool, to: To, offset: u64) {
+/// False if the instruction is another by now: it was poisoned.
+fn set_operands(code: &mut [u8], at: usize, endian: Endian, call: bool, to: To, offset: u64) -> bool {
     let Some(mut first) = Instruction::read(code, at, endian) else {
-        return;
+        return false;
     };
+    if !(first.is_local_call() && call || first.code == LOAD_64 && !call) {
+        return false;
+    }
     (first.source, first.immediate) = match to {
         To::Function(_) if call => (PSEUDO_CALL, -1),
         To::Function(_) => (PSEUDO_FUNC, 0),
@@ -119,6 +124,7 @@ fn set_operands(code: &mut [u8], at: usize, endian: Endian, call: bool, to: To, 
         second.immediate = 0;
         let _ = second.write(code, at + INSTRUCTION, endian);
     }
+    true
 }
 
 /// The data section with this index, if it becomes a map.

@@ -26,6 +26,11 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// Of a kernel of which nothing is known.
+    pub fn nowhere() -> Self {
+        Wish::default()
+    }
+
     /// Of a kernel whose types are those of this C source.
     pub fn on(kernel: &str) -> Self {
         let btf = crate::common::btf_of(&crate::common::compile(kernel));

@@ -46,7 +46,8 @@ pub use normalise::for_aya;
 pub use program::Program;
 pub use resolve::{
     AttachBtf, AttachTo, InitialEntry, InitialValue, Kconfig, KconfigPlace, KernelBtfUse, LoadPlan, Loader,
-    MapSize, OwnReason, Poisoned, ProgramPlan, Request, ResolveError, Resolved, Target, resolve,
+    MapSize, OwnReason, Poisoned, ProgramPlan, Request, ResolveError, Resolved, StructOpsPlan, Target,
+    resolve,
 };
 pub use sec::{Sec, SecTarget, parse_sec};
 pub use subprogram::{Caller, Subprogram};

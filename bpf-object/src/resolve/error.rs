@@ -184,6 +184,14 @@ pub enum ResolveError {
         /// What is wrong and what to do.
         detail: String,
     },
+    /// A table of kernel operations that this kernel cannot have.
+    #[error("struct_ops {table}: {detail}; choose another variant or kernel")]
+    StructOps {
+        /// The table, or a program that should be in one.
+        table: String,
+        /// What is wrong.
+        detail: String,
+    },
     /// A bound of the kernel or of this crate is exceeded.
     #[error("program {program}: it has {size} {what}, at most {limit} are possible; split it")]
     TooMany {

@@ -20,8 +20,10 @@ mod map_types;
 mod maps;
 mod names;
 mod plan;
+mod planning;
 mod request;
 mod select;
+mod struct_ops;
 
 use std::collections::BTreeMap;
 
@@ -30,18 +32,19 @@ use btf::Endian;
 pub use error::ResolveError;
 pub use plan::{
     AttachBtf, InitialEntry, InitialValue, KernelBtfUse, LoadPlan, Loader, OwnReason, Poisoned, ProgramPlan,
-    Resolved,
+    Resolved, StructOpsPlan,
 };
 pub use request::{AttachTo, Kconfig, KconfigPlace, MapSize, Request, Target};
 
-use self::core::Poison;
-use self::externs::{Context, Settled};
-use self::maps::{Maps, Value};
-use self::select::{Chosen, Selection};
+use self::externs::Context;
+use self::maps::Maps;
+use self::planning::{Needs, initial};
+use self::select::Selection;
+use self::struct_ops::Tables;
 use crate::code::Code;
 use crate::elf::Elf;
 use crate::info::{license, with_aligned};
-use crate::instruction::INSTRUCTION;
+use crate::kind::ProgramKind;
 use crate::map::{self, Map, MapSource};
 use crate::program;
 use crate::relocations;
@@ -74,14 +77,16 @@ fn run(elf: &Elf<'_>, request: &Request<'_>) -> Result<Resolved, ResolveError> {
     let maps = Maps::read(elf, &code, btf.as_ref(), &infos)?;
     check_globals(elf, &infos, request)?;
     map_types::check(&infos, request.map_sizes)?;
-    let selection = Selection::new(&programs, request.programs, &code, &maps)?;
+    let tables = Tables::read(elf, &code, btf.as_ref(), request.target)?;
+    let selection = Selection::new(&programs, request.programs, &code, &maps, &tables)?;
     let mut bytes: BTreeMap<usize, Vec<u8>> = selection
         .owners
         .keys()
         .filter_map(|f| Some((*f, code.functions.get(*f)?.code.to_vec())))
         .collect();
 
-    let attach = attach::find(&selection, request)?;
+    let mut attach = attach::find(&selection, request)?;
+    let members = table_members(&selection, &tables, request, &mut attach)?;
     let relocated = match (&btf, &ext) {
         (Some(btf), Some(ext)) => {
             let object = core::Object {
@@ -151,6 +156,7 @@ fn run(elf: &Elf<'_>, request: &Request<'_>) -> Result<Resolved, ResolveError> {
     poisoned.append(&mut settled.poisoned);
     let needs = Needs {
         attach,
+        members,
         poisoned,
         relocated: relocated.kernel_btf,
         settled: &settled,
@@ -163,6 +169,10 @@ fn run(elf: &Elf<'_>, request: &Request<'_>) -> Result<Resolved, ResolveError> {
             .map(|chosen| needs.plan(chosen, request, &code))
             .collect::<Result<_, _>>()?,
         initial: initial(&maps, &code, &selection)?,
+        struct_ops: tables.plan(request.target, |function| {
+            let chosen = selection.programs.iter().find(|p| p.function == function)?;
+            Some(chosen.program.name.as_str())
+        }),
         license,
         modules: settled
             .modules
@@ -176,6 +186,28 @@ fn run(elf: &Elf<'_>, request: &Request<'_>) -> Result<Resolved, ResolveError> {
         holds_addresses: settled.holds_addresses || relocated.holds_ids || attached,
         plan,
     })
+}
+
+/// What programs of tables attach to, and the numbers of their members.
+fn table_members(
+    selection: &Selection<'_>,
+    tables: &Tables<'_>,
+    request: &Request<'_>,
+    attach: &mut BTreeMap<String, AttachBtf>,
+) -> Result<BTreeMap<String, u32>, ResolveError> {
+    let mut members = BTreeMap::new();
+    let Some(targets) = request.target.kernel() else {
+        return Ok(members);
+    };
+    for chosen in &selection.programs {
+        let name = &chosen.program.name;
+        if chosen.program.kind == ProgramKind::StructOps {
+            let (to, number) = tables.attach(name, chosen.function, targets)?;
+            attach.insert(name.clone(), to);
+            members.insert(name.clone(), number);
+        }
+    }
+    Ok(members)
 }
 
 /// Values replace whole sections, so that they must be as long as these.
@@ -208,115 +240,4 @@ fn check_globals(elf: &Elf<'_>, infos: &[Map], request: &Request<'_>) -> Result<
         }
     }
     Ok(())
-}
-
-/// What was found out about the functions, from which each program's plan is made.
-struct Needs<'n> {
-    attach: BTreeMap<String, AttachBtf>,
-    poisoned: Vec<Poison>,
-    relocated: BTreeMap<usize, KernelBtfUse>,
-    settled: &'n Settled,
-}
-
-impl Needs<'_> {
-    fn plan(
-        &self,
-        chosen: &Chosen<'_>,
-        request: &Request<'_>,
-        code: &Code<'_>,
-    ) -> Result<ProgramPlan, ResolveError> {
-        let program = chosen.program;
-        let loading =
-            names::loading(program.kind, program.sleepable).ok_or_else(|| ResolveError::UnknownKind {
-                program: program.name.clone(),
-                section: program.section.clone(),
-            })?;
-        let attach = self.attach.get(&program.name).cloned();
-        let mut modules: Vec<u32> = Vec::new();
-        let mut kernel_btf = program
-            .kind
-            .needs_kernel_btf()
-            .then_some(KernelBtfUse::Kind(program.kind));
-        let starts: BTreeMap<usize, u32> = chosen.layout.iter().rev().copied().collect();
-        for (function, _) in &chosen.layout {
-            modules.extend(self.settled.used_modules.get(function).into_iter().flatten());
-            let used = self
-                .relocated
-                .get(function)
-                .or(self.settled.kernel_btf.get(function));
-            kernel_btf = kernel_btf.or_else(|| used.cloned());
-        }
-        modules.sort_unstable();
-        modules.dedup();
-        let mut poisoned: Vec<Poisoned> = self
-            .poisoned
-            .iter()
-            .filter_map(|poison| {
-                let start = starts.get(&poison.function)?;
-                Some(Poisoned {
-                    instruction: start.saturating_add(u32::try_from(poison.at / INSTRUCTION).ok()?),
-                    function: code.functions.get(poison.function)?.name.to_owned(),
-                    message: poison.message.clone(),
-                })
-            })
-            .collect();
-        poisoned.sort_by_key(|p| p.instruction);
-        let own = match (&attach, loading.own) {
-            (_, Some(reason)) => Some(reason),
-            _ if !modules.is_empty() => Some(OwnReason::ModuleBtf),
-            (Some(AttachBtf { module: Some(_), .. }), _) => Some(OwnReason::ModuleTarget),
-            _ => None,
-        };
-        Ok(ProgramPlan {
-            name: program.name.clone(),
-            section: program.section.clone(),
-            kind: program.kind,
-            target: program.target.clone(),
-            program_type: loading.program_type,
-            expected_attach_type: loading.attach_type,
-            flags: loading.flags,
-            attach,
-            syscall_function: attach::syscall_function(program, request)?,
-            loader: own.map_or(Loader::Aya, Loader::Own),
-            wanted: chosen.wanted,
-            poisoned,
-            modules,
-            needs_kernel_btf: kernel_btf,
-        })
-    }
-}
-
-/// Initialisers by name. Programs that did not stay leave their slots empty: no program that stayed uses
-/// such a map.
-fn initial(
-    maps: &Maps<'_>,
-    code: &Code<'_>,
-    selection: &Selection<'_>,
-) -> Result<Vec<InitialEntry>, ResolveError> {
-    let mut out = Vec::new();
-    for initial in &maps.initial {
-        let Some(definition) = maps.get(initial.map) else {
-            continue;
-        };
-        let value = match initial.value {
-            Value::Map(index) => maps.get(index).map(|d| InitialValue::Map(d.map.name.clone())),
-            Value::Function(function) => {
-                let program = selection.programs.iter().find(|p| p.function == function);
-                if program.is_none() && code.functions.get(function).is_some_and(|f| f.text) {
-                    return Err(ResolveError::Unsupported {
-                        program: definition.map.name.clone(),
-                        what: "a subprogram as the value of a map".into(),
-                        advice: "give the function a SEC() to make it a program",
-                    });
-                }
-                program.map(|p| InitialValue::Program(p.program.name.clone()))
-            }
-        };
-        out.extend(value.map(|value| InitialEntry {
-            map: definition.map.name.clone(),
-            index: initial.index,
-            value,
-        }));
-    }
-    Ok(out)
 }

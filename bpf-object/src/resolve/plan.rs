@@ -22,6 +22,8 @@ pub struct LoadPlan {
     pub programs: Vec<ProgramPlan>,
     /// What maps hold from the start and aya does not put there.
     pub initial: Vec<InitialEntry>,
+    /// Tables of kernel operations, which aya has no maps for.
+    pub struct_ops: Vec<StructOpsPlan>,
     /// The licence that programs are loaded with; empty if the object has none.
     pub license: String,
     /// BTF objects that instructions refer to by number: a call of a kernel function has the number in its
@@ -54,7 +56,8 @@ pub struct ProgramPlan {
     pub syscall_function: Option<String>,
     /// Who can load it.
     pub loader: Loader,
-    /// Whether it was asked for; else a tail call of one that was leads to it.
+    /// Whether it was asked for; else a map of programs that one of those uses holds it, or a table of
+    /// operations that one of those is in.
     pub wanted: bool,
     /// Instructions that stand for something this kernel does not have, by ascending place.
     pub poisoned: Vec<Poisoned>,
@@ -108,6 +111,21 @@ pub struct Poisoned {
     pub function: String,
     /// What it stands for and where it comes from, for people.
     pub message: String,
+}
+
+/// A table of kernel operations: a map of type STRUCT_OPS with one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StructOpsPlan {
+    /// Its name.
+    pub name: String,
+    /// It is attached with a link (`.struct_ops.link`, `BPF_F_LINK`), else by being filled in.
+    pub link: bool,
+    /// The kernel's type of the value (`btf_vmlinux_value_type_id`).
+    pub value_type: AttachBtf,
+    /// The value, without its functions.
+    pub value: Vec<u8>,
+    /// Where in the value the descriptor of which program goes, as 8 bytes.
+    pub functions: Vec<(u32, String)>,
 }
 
 /// What a map holds from the start.

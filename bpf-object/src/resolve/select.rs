@@ -7,6 +7,7 @@ use crate::instruction::INSTRUCTION;
 use crate::program::Program;
 use crate::resolve::error::ResolveError;
 use crate::resolve::maps::{Maps, Value};
+use crate::resolve::struct_ops::Tables;
 
 /// Most functions of one program, itself included: the kernel's `BPF_MAX_SUBPROGS`.
 const MAX_FUNCTIONS: usize = 256;
@@ -16,7 +17,7 @@ pub(crate) struct Chosen<'a> {
     pub(crate) program: &'a Program,
     /// Index of its function.
     pub(crate) function: usize,
-    /// It was asked for; else a map that one of those uses holds it.
+    /// It was asked for; else a map that one of those uses holds it, or a table that one of those is in.
     pub(crate) wanted: bool,
     /// Its functions with the slot that each begins at, itself first, in the order in which aya puts
     /// them one behind the other: depth first, by the instructions that refer to them.
@@ -39,6 +40,7 @@ impl<'a> Selection<'a> {
         wanted: Option<&BTreeSet<String>>,
         code: &Code<'_>,
         maps: &Maps<'_>,
+        tables: &Tables<'_>,
     ) -> Result<Self, ResolveError> {
         let callees = callees(code);
         let by_function: BTreeMap<usize, usize> = programs
@@ -75,6 +77,8 @@ impl<'a> Selection<'a> {
                     }));
                 }
             }
+            let table = tables.together(function);
+            open.extend(table.iter().filter_map(|f| by_function.get(f).copied()));
             let entry = Chosen {
                 program,
                 function,

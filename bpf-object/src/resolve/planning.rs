@@ -1,0 +1,133 @@
+//! [`LoadPlan`](crate::LoadPlan)'s parts from what was found out.
+
+use std::collections::BTreeMap;
+
+use crate::code::Code;
+use crate::instruction::INSTRUCTION;
+use crate::resolve::attach::syscall_function;
+use crate::resolve::core::Poison;
+use crate::resolve::error::ResolveError;
+use crate::resolve::externs::Settled;
+use crate::resolve::maps::{Maps, Value};
+use crate::resolve::names::loading;
+use crate::resolve::plan::{
+    AttachBtf, InitialEntry, InitialValue, KernelBtfUse, Loader, OwnReason, Poisoned, ProgramPlan,
+};
+use crate::resolve::request::Request;
+use crate::resolve::select::{Chosen, Selection};
+
+/// What was found out about the functions, from which each program's plan is made.
+pub(crate) struct Needs<'n> {
+    pub(crate) attach: BTreeMap<String, AttachBtf>,
+    /// Numbers of the members that functions of tables are put into, by program.
+    pub(crate) members: BTreeMap<String, u32>,
+    pub(crate) poisoned: Vec<Poison>,
+    pub(crate) relocated: BTreeMap<usize, KernelBtfUse>,
+    pub(crate) settled: &'n Settled,
+}
+
+impl Needs<'_> {
+    pub(crate) fn plan(
+        &self,
+        chosen: &Chosen<'_>,
+        request: &Request<'_>,
+        code: &Code<'_>,
+    ) -> Result<ProgramPlan, ResolveError> {
+        let program = chosen.program;
+        let loading = loading(program.kind, program.sleepable).ok_or_else(|| ResolveError::UnknownKind {
+            program: program.name.clone(),
+            section: program.section.clone(),
+        })?;
+        let attach = self.attach.get(&program.name).cloned();
+        let mut modules: Vec<u32> = Vec::new();
+        let mut kernel_btf = program
+            .kind
+            .needs_kernel_btf()
+            .then_some(KernelBtfUse::Kind(program.kind));
+        let starts: BTreeMap<usize, u32> = chosen.layout.iter().rev().copied().collect();
+        for (function, _) in &chosen.layout {
+            modules.extend(self.settled.used_modules.get(function).into_iter().flatten());
+            let used = self
+                .relocated
+                .get(function)
+                .or(self.settled.kernel_btf.get(function));
+            kernel_btf = kernel_btf.or_else(|| used.cloned());
+        }
+        modules.sort_unstable();
+        modules.dedup();
+        let mut poisoned: Vec<Poisoned> = self
+            .poisoned
+            .iter()
+            .filter_map(|poison| {
+                let start = starts.get(&poison.function)?;
+                Some(Poisoned {
+                    instruction: start.saturating_add(u32::try_from(poison.at / INSTRUCTION).ok()?),
+                    function: code.functions.get(poison.function)?.name.to_owned(),
+                    message: poison.message.clone(),
+                })
+            })
+            .collect();
+        poisoned.sort_by_key(|p| p.instruction);
+        let own = match (&attach, loading.own) {
+            (_, Some(reason)) => Some(reason),
+            _ if !modules.is_empty() => Some(OwnReason::ModuleBtf),
+            (Some(AttachBtf { module: Some(_), .. }), _) => Some(OwnReason::ModuleTarget),
+            _ => None,
+        };
+        Ok(ProgramPlan {
+            name: program.name.clone(),
+            section: program.section.clone(),
+            kind: program.kind,
+            target: program.target.clone(),
+            program_type: loading.program_type,
+            expected_attach_type: self
+                .members
+                .get(&program.name)
+                .copied()
+                .unwrap_or(loading.attach_type),
+            flags: loading.flags,
+            attach,
+            syscall_function: syscall_function(program, request)?,
+            loader: own.map_or(Loader::Aya, Loader::Own),
+            wanted: chosen.wanted,
+            poisoned,
+            modules,
+            needs_kernel_btf: kernel_btf,
+        })
+    }
+}
+
+/// Initialisers by name. Programs that did not stay leave their slots empty: no program that stayed uses
+/// such a map.
+pub(crate) fn initial(
+    maps: &Maps<'_>,
+    code: &Code<'_>,
+    selection: &Selection<'_>,
+) -> Result<Vec<InitialEntry>, ResolveError> {
+    let mut out = Vec::new();
+    for initial in &maps.initial {
+        let Some(definition) = maps.get(initial.map) else {
+            continue;
+        };
+        let value = match initial.value {
+            Value::Map(index) => maps.get(index).map(|d| InitialValue::Map(d.map.name.clone())),
+            Value::Function(function) => {
+                let program = selection.programs.iter().find(|p| p.function == function);
+                if program.is_none() && code.functions.get(function).is_some_and(|f| f.text) {
+                    return Err(ResolveError::Unsupported {
+                        program: definition.map.name.clone(),
+                        what: "a subprogram as the value of a map".into(),
+                        advice: "give the function a SEC() to make it a program",
+                    });
+                }
+                program.map(|p| InitialValue::Program(p.program.name.clone()))
+            }
+        };
+        out.extend(value.map(|value| InitialEntry {
+            map: definition.map.name.clone(),
+            index: initial.index,
+            value,
+        }));
+    }
+    Ok(out)
+}

@@ -8,9 +8,9 @@ use object::build::elf::{Builder, Relocation, SectionData, SectionId, SymbolId};
 use object::{Endianness, elf};
 
 use crate::elf::{Elf, Symbol, SymbolType};
-use crate::map::{Map, MapSource};
+use crate::map::Map;
 use crate::resolve::error::ResolveError;
-use crate::resolve::image::{Link, Section, To};
+use crate::resolve::image::{Link, Section, To, data_sections};
 use crate::resolve::maps::Maps;
 
 /// Everything that goes into the file.
@@ -149,14 +149,10 @@ impl<'c> Out<'c> {
                 by_section.entry(section).or_default().push(symbol);
             }
         }
-        let is_data = |name: &str| {
-            let mut maps = contents.infos.iter();
-            maps.any(|m| m.name == name && matches!(m.source, MapSource::Data { .. }))
-        };
-        for (index, section) in contents.elf.sections.iter().enumerate() {
-            if section.size == 0 || !is_data(section.name) {
+        for index in data_sections(contents.elf, contents.infos) {
+            let Some(section) = contents.elf.sections.get(index) else {
                 continue;
-            }
+            };
             let writable = !section.name.starts_with(".rodata");
             let flags = elf::SHF_ALLOC
                 | if writable {

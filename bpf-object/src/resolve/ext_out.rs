@@ -82,10 +82,15 @@ impl Source {
                     .map_or(&[][..], Vec::as_slice);
                 let first = all.partition_point(|l| u64::from(l.instruction_offset) < start);
                 let own = all.get(first..).unwrap_or(&[]);
+                // One for each instruction: the kernel takes no more.
+                let mut last = None;
                 for line in own
                     .iter()
                     .take_while(|l| u64::from(l.instruction_offset) < start + size)
                 {
+                    if last.replace(line.instruction_offset) == Some(line.instruction_offset) {
+                        continue;
+                    }
                     lines.add(&[
                         moved(line.instruction_offset),
                         line.file,

@@ -1,6 +1,6 @@
 //! Functions that stay, with their instructions as aya links them, put into sections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use btf::Endian;
 
@@ -71,6 +71,7 @@ pub(crate) fn link(
     settled: &Settled,
     out: &mut BTreeMap<usize, Vec<u8>>,
 ) -> Result<BTreeMap<usize, Vec<Link>>, ResolveError> {
+    let data = data_sections(elf, infos);
     let mut all = BTreeMap::new();
     for (function, bytes) in out {
         let references = code
@@ -88,11 +89,8 @@ pub(crate) fn link(
                 },
                 Target::Section { index, offset } => match maps.at(index, offset) {
                     Some(map) => (To::Map(map), 0),
-                    None => {
-                        data(elf, infos, index)
-                            .ok_or_else(|| unsupported(elf, selection, *function, index))?;
-                        (To::Data(index), offset)
-                    }
+                    None if data.contains(&index) => (To::Data(index), offset),
+                    None => return Err(unsupported(elf, selection, *function, index)),
                 },
             };
             if set_operands(bytes, at, elf.endian, call, to, offset) {
@@ -127,13 +125,18 @@ fn set_operands(code: &mut [u8], at: usize, endian: Endian, call: bool, to: To, 
     true
 }
 
-/// The data section with this index, if it becomes a map.
-pub(crate) fn data<'i>(elf: &Elf<'_>, infos: &'i [Map], index: usize) -> Option<&'i Map> {
-    let section = elf.sections.get(index)?;
-    infos
+/// Sections of variables, which become maps, by index.
+pub(crate) fn data_sections(elf: &Elf<'_>, infos: &[Map]) -> BTreeSet<usize> {
+    let names: BTreeSet<&str> = infos
         .iter()
-        .find(|m| matches!(m.source, MapSource::Data { .. }) && m.name == section.name)
-        .filter(|_| section.size > 0)
+        .filter(|m| matches!(m.source, MapSource::Data { .. }))
+        .map(|m| m.name.as_str())
+        .collect();
+    let sections = elf.sections.iter().enumerate();
+    sections
+        .filter(|(_, s)| s.size > 0 && names.contains(s.name))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 fn unsupported(elf: &Elf<'_>, selection: &Selection<'_>, function: usize, index: usize) -> ResolveError {

@@ -41,6 +41,12 @@ impl Layout {
         if declared.is_empty() {
             return Ok(layout);
         }
+        let weak: BTreeMap<&str, bool> = elf
+            .symbols
+            .iter()
+            .filter(|s| s.undefined)
+            .map(|s| (s.name, s.weak))
+            .collect();
         layout.bytes = given.map_or_else(Vec::new, |k| k.bytes.to_vec());
         for variable in declared {
             let name = variable.name();
@@ -49,7 +55,7 @@ impl Layout {
                 .btf()
                 .size(variable.id())
                 .ok_or_else(|| bad("its type has no size"))?;
-            let symbol = elf.symbols.iter().find(|s| s.undefined && s.name == name);
+            let symbol = weak.get(name).copied();
             let value = given.and_then(|k| k.entries.get(name));
             let place = match value {
                 Some(place) => {
@@ -71,7 +77,7 @@ impl Layout {
                 }
             };
             layout.variables.insert(name.into(), (place, size));
-            if value.is_some() || symbol.is_some_and(|s| s.weak) {
+            if value.is_some() || symbol == Some(true) {
                 layout.places.insert(name.into(), place);
             } else if symbol.is_some() {
                 layout.missing.push(name.into());

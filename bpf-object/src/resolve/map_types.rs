@@ -23,6 +23,7 @@ pub(crate) fn redefine(
     sizes: &BTreeMap<String, MapSize>,
 ) -> Result<Redefined, ResolveError> {
     let mut out = Redefined::default();
+    let integer = btf.types().find(|t| t.kind() == Kind::Int).map_or(0, |t| t.id());
     for definition in &maps.definitions {
         let Some(variable) = definition.variable else {
             continue;
@@ -37,18 +38,18 @@ pub(crate) fn redefine(
             continue;
         }
         if values && !new.has("value_size") && !new.has("value") {
-            new.set("value_size", 4, btf, &mut out.added);
+            new.set("value_size", 4, btf, integer, &mut out.added);
         }
         if let Some(entries) = size.max_entries {
-            new.set("max_entries", entries, btf, &mut out.added);
+            new.set("max_entries", entries, btf, integer, &mut out.added);
         }
         if let Some(bytes) = size.value_size {
             // The old type would have another size, and the kernel takes a key's type with a value's only.
             if new.remove("key") {
-                new.set("key_size", definition.map.key_size, btf, &mut out.added);
+                new.set("key_size", definition.map.key_size, btf, integer, &mut out.added);
             }
             new.remove("value");
-            new.set("value_size", bytes, btf, &mut out.added);
+            new.set("value_size", bytes, btf, integer, &mut out.added);
         }
         let id = add(btf, &mut out.added, new.finish());
         out.retyped.insert(variable, id);
@@ -109,8 +110,7 @@ impl Struct {
     }
 
     /// What `__uint(name, number)` makes: a pointer to an array of that length.
-    fn set(&mut self, name: &str, number: u32, btf: &Btf<'_>, added: &mut Vec<Definition>) {
-        let int = btf.types().find(|t| t.kind() == Kind::Int).map_or(0, |t| t.id());
+    fn set(&mut self, name: &str, number: u32, btf: &Btf<'_>, int: u32, added: &mut Vec<Definition>) {
         let array = add(
             btf,
             added,

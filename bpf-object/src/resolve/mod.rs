@@ -25,6 +25,7 @@ mod request;
 mod select;
 mod struct_ops;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use btf::Endian;
@@ -160,6 +161,7 @@ fn run(elf: &Elf<'_>, request: &Request<'_>) -> Result<Resolved, ResolveError> {
         poisoned,
         relocated: relocated.kernel_btf,
         settled: &settled,
+        listed: Cell::new(0),
     };
     let modules = request.target.kernel().map_or(&[][..], |t| t.modules);
     let plan = LoadPlan {

@@ -1,5 +1,6 @@
 //! [`LoadPlan`](crate::LoadPlan)'s parts from what was found out.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::code::Code;
@@ -16,6 +17,10 @@ use crate::resolve::plan::{
 use crate::resolve::request::Request;
 use crate::resolve::select::{Chosen, Selection};
 
+/// Most poisoned instructions of all programs: many may share the functions that they are in, and each
+/// says its own.
+const MAX_POISONED: usize = 16_384;
+
 /// What was found out about the functions, from which each program's plan is made.
 pub(crate) struct Needs<'n> {
     pub(crate) attach: BTreeMap<String, AttachBtf>,
@@ -24,6 +29,8 @@ pub(crate) struct Needs<'n> {
     pub(crate) poisoned: Vec<Poison>,
     pub(crate) relocated: BTreeMap<usize, KernelBtfUse>,
     pub(crate) settled: &'n Settled,
+    /// How many poisoned instructions the plans list so far.
+    pub(crate) listed: Cell<usize>,
 }
 
 impl Needs<'_> {
@@ -55,9 +62,18 @@ impl Needs<'_> {
         }
         modules.sort_unstable();
         modules.dedup();
-        let mut poisoned: Vec<Poisoned> = self
-            .poisoned
-            .iter()
+        let ours = self.poisoned.iter().filter(|p| starts.contains_key(&p.function));
+        let count = ours.clone().count();
+        if self.listed.get() + count > MAX_POISONED {
+            return Err(ResolveError::TooMany {
+                program: program.name.clone(),
+                what: "instructions for what this kernel does not have, with those of programs before it",
+                size: self.listed.get() + count,
+                limit: MAX_POISONED,
+            });
+        }
+        self.listed.set(self.listed.get() + count);
+        let mut poisoned: Vec<Poisoned> = ours
             .filter_map(|poison| {
                 let start = starts.get(&poison.function)?;
                 Some(Poisoned {
@@ -104,6 +120,12 @@ pub(crate) fn initial(
     code: &Code<'_>,
     selection: &Selection<'_>,
 ) -> Result<Vec<InitialEntry>, ResolveError> {
+    let programs: BTreeMap<usize, &str> = selection
+        .programs
+        .iter()
+        .rev()
+        .map(|p| (p.function, p.program.name.as_str()))
+        .collect();
     let mut out = Vec::new();
     for initial in &maps.initial {
         let Some(definition) = maps.get(initial.map) else {
@@ -112,7 +134,7 @@ pub(crate) fn initial(
         let value = match initial.value {
             Value::Map(index) => maps.get(index).map(|d| InitialValue::Map(d.map.name.clone())),
             Value::Function(function) => {
-                let program = selection.programs.iter().find(|p| p.function == function);
+                let program = programs.get(&function);
                 if program.is_none() && code.functions.get(function).is_some_and(|f| f.text) {
                     return Err(ResolveError::Unsupported {
                         program: definition.map.name.clone(),
@@ -120,7 +142,7 @@ pub(crate) fn initial(
                         advice: "give the function a SEC() to make it a program",
                     });
                 }
-                program.map(|p| InitialValue::Program(p.program.name.clone()))
+                program.map(|p| InitialValue::Program((*p).to_owned()))
             }
         };
         out.extend(value.map(|value| InitialEntry {

@@ -61,6 +61,26 @@ pub struct Request<'a> {
     pub syscall_prefix: Option<&'a str>,
 }
 
+impl<'a> Request<'a> {
+    /// All programs that load by default, with nothing else said.
+    pub fn new(target: Target<'a>) -> Self {
+        static ATTACH: BTreeMap<String, AttachTo> = BTreeMap::new();
+        static GLOBALS: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        static KSYMS: BTreeMap<String, u64> = BTreeMap::new();
+        static SIZES: BTreeMap<String, MapSize> = BTreeMap::new();
+        Request {
+            target,
+            programs: None,
+            attach: &ATTACH,
+            globals: &GLOBALS,
+            kconfig: None,
+            ksyms: &KSYMS,
+            map_sizes: &SIZES,
+            syscall_prefix: None,
+        }
+    }
+}
+
 /// A function, tracepoint or hook of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachTo {

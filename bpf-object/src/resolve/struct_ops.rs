@@ -1,5 +1,7 @@
 //! Tables of kernel operations (`.struct_ops`), laid out as the kernel has them.
 
+use std::collections::BTreeMap;
+
 use btf::co_re::Targets;
 use btf::{Btf, Kind, Type, essential};
 
@@ -194,6 +196,10 @@ impl<'o> Table<'o> {
         let from = usize::try_from(start).ok();
         let data = from.and_then(|from| source.get(from..)?.get(..size as usize));
         let data = data.ok_or_else(|| bad("it reaches beyond its section"))?;
+        let mut by_place = BTreeMap::new();
+        for (number, member) in (0u32..).zip(local.members()) {
+            by_place.entry(u64::from(member.bit_offset)).or_insert(number);
+        }
         let mut members = Vec::new();
         for relocation in elf.relocations.get(&index).into_iter().flatten() {
             let Some(at) = relocation
@@ -203,8 +209,7 @@ impl<'o> Table<'o> {
             else {
                 continue;
             };
-            let mut numbered = (0u32..).zip(local.members());
-            let member = numbered.find(|(_, m)| u64::from(m.bit_offset) == at.saturating_mul(8));
+            let member = by_place.get(&at.saturating_mul(8));
             let symbol = elf.symbols.get(relocation.symbol);
             let place = usize::try_from(relocation.offset).ok();
             let addend = place
@@ -212,7 +217,7 @@ impl<'o> Table<'o> {
                 .unwrap_or(0);
             let function = symbol.and_then(|s| code.at(s.section?, s.value.checked_add(addend)?));
             match (member, function) {
-                (Some((number, _)), Some(function)) => members.push((number, function)),
+                (Some(number), Some(function)) => members.push((*number, function)),
                 _ => return Err(bad("a pointer in it is of no member, or to no function")),
             }
         }
@@ -277,7 +282,8 @@ impl<'o> Table<'o> {
             value: vec![0; size as usize],
             functions: Vec::new(),
         };
-        let mut places = std::collections::BTreeMap::new();
+        let functions: BTreeMap<u32, usize> = self.members.iter().copied().collect();
+        let mut places = BTreeMap::new();
         for (number, member) in (0u32..).zip(table.members()) {
             places.entry(member.name_bytes()).or_insert((number, member));
         }
@@ -285,7 +291,7 @@ impl<'o> Table<'o> {
             let bytes = self.local.btf().size(member.type_id).unwrap_or(0) as usize;
             let from = (member.bit_offset / 8) as usize;
             let own = self.data.get(from..).and_then(|d| d.get(..bytes)).unwrap_or(&[]);
-            let function = self.members.iter().find(|(n, _)| *n == number).map(|(_, f)| *f);
+            let function = functions.get(&number).copied();
             let Some((there, target)) = places.get(member.name_bytes()) else {
                 // What is left out does not matter, a function for what is not there is not needed.
                 if function.is_none() && own.iter().any(|b| *b != 0) {

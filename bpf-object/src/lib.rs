@@ -8,11 +8,12 @@
 //!   verifier refused as poisoned stands for.
 //! - [`globals`] lists an object's global variables and sets them to typed values before it is loaded.
 //! - [`kconfig`] gives `extern … __kconfig` variables their values.
+//! - [`resolve`] makes of an object and what is known of a kernel an ELF file that aya opens as it is, with
+//!   CO-RE and externs settled, and a [`LoadPlan`].
 //! - [`for_aya`] gives sections the names that aya knows, where libbpf accepts more spellings.
 
 mod access;
 mod bytes;
-mod c_name;
 mod code;
 mod core_relo;
 mod elf;
@@ -45,9 +46,8 @@ pub use map_type::map_type_name;
 pub use normalise::for_aya;
 pub use program::Program;
 pub use resolve::{
-    AttachBtf, AttachTo, InitialEntry, InitialValue, Kconfig, KconfigPlace, KernelBtfUse, LoadPlan, Loader,
-    MapSize, OwnReason, Poisoned, ProgramPlan, Request, ResolveError, Resolved, StructOpsPlan, Target,
-    resolve,
+    AttachBtf, AttachTo, InitialEntry, InitialValue, KernelBtfUse, LoadPlan, Loader, MapSize, OwnReason,
+    Poisoned, ProgramPlan, Request, ResolveError, Resolved, StructOpsPlan, Target, resolve,
 };
 pub use sec::{Sec, SecTarget, parse_sec};
 pub use subprogram::{Caller, Subprogram};

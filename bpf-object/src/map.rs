@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use btf::{Btf, Kind, Type};
 
 use crate::bytes::Bytes;
-use crate::c_name::c_name;
 use crate::elf::{Elf, Section, SymbolType};
 use crate::error::{InspectError, SizeLimit};
+use crate::globals::c_type;
 use crate::map_type::{ARRAY, map_type_name};
 
 /// Most maps of one object.
@@ -270,11 +270,11 @@ fn read_definition(btf: &Btf<'_>, variable: Type<'_>) -> Result<Map, InspectErro
             "value_size" => map.value_size = number()?,
             "key" => {
                 let (t, size) = sized()?;
-                (map.key_size, map.key_type) = (size, Some(c_name(t)));
+                (map.key_size, map.key_type) = (size, Some(c_type(btf, t.id())));
             }
             "value" => {
                 let (t, size) = sized()?;
-                (map.value_size, map.value_type) = (size, Some(c_name(t)));
+                (map.value_size, map.value_type) = (size, Some(c_type(btf, t.id())));
             }
             "pinning" => map.pinning = Pinning::from_raw(number()?),
             // Slots of a map of maps or programs: each holds an id.

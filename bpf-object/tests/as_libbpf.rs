@@ -7,10 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use aya::programs::Program;
-use bpf_object::kconfig::{Facts, Kconfig as Config, resolve_kconfig};
-use bpf_object::{
-    Kconfig, KconfigPlace, Loader, MapSize, ObjectInfo, Request, SecTarget, Target, inspect, resolve,
-};
+use bpf_object::kconfig::{Facts, Kconfig as Config, KconfigData, resolve_kconfig};
+use bpf_object::{Loader, MapSize, ObjectInfo, Request, SecTarget, Target, inspect, resolve};
 use bpf_oracle::{corpus, libbpf};
 use btf::Btf;
 use btf::co_re::Targets;
@@ -57,19 +55,14 @@ fn load(
 ) -> Result<(), String> {
     let kernel = &*KERNEL;
     let wanted = BTreeSet::from([program.to_owned()]);
-    let (bytes, entries) = kconfig(object, info)?;
+    let kconfig = kconfig(object, info)?;
     let request = Request {
-        target: Target::Kernel(Targets::kernel(&kernel.btf)),
         programs: Some(&wanted),
-        attach: &BTreeMap::new(),
-        globals: &BTreeMap::new(),
-        kconfig: Some(Kconfig {
-            bytes: &bytes,
-            entries: &entries,
-        }),
+        kconfig: Some(&kconfig),
         ksyms: &kernel.symbols,
         map_sizes: &sizes(info),
         syscall_prefix: Some("__x64_sys_"),
+        ..Request::new(Target::Kernel(Targets::kernel(&kernel.btf)))
     };
     let resolved = resolve(object, &request).map_err(|e| format!("resolve: {e}"))?;
     let plan = resolved.plan.programs.iter().find(|p| p.name == program).unwrap();
@@ -102,7 +95,7 @@ fn load(
     .map_err(|e| chain(&e))
 }
 
-fn kconfig(object: &[u8], info: &ObjectInfo) -> Result<(Vec<u8>, BTreeMap<String, KconfigPlace>), String> {
+fn kconfig(object: &[u8], info: &ObjectInfo) -> Result<KconfigData, String> {
     use object::{Object, ObjectSection};
     let file = object::read::elf::ElfFile64::<object::Endianness>::parse(object).unwrap();
     let btf = file.section_by_name(".BTF").unwrap().data().unwrap();
@@ -113,15 +106,7 @@ fn kconfig(object: &[u8], info: &ObjectInfo) -> Result<(Vec<u8>, BTreeMap<String
         has_bpf_cookie: Some(true),
     };
     let weak = |name: &str| info.externs.iter().any(|e| e.name == name && e.weak);
-    let data = resolve_kconfig(&btf, Some(&KERNEL.config), &facts, &weak).map_err(|e| format!("{e:?}"))?;
-    let entries = data.entries.iter().map(|e| {
-        let place = KconfigPlace {
-            offset: e.offset,
-            size: e.size,
-        };
-        (e.name.clone(), place)
-    });
-    Ok((data.bytes.clone(), entries.collect()))
+    resolve_kconfig(&btf, Some(&KERNEL.config), &facts, &weak).map_err(|e| format!("{e:?}"))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

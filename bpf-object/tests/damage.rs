@@ -126,7 +126,7 @@ fn every_word_of_btf_at_its_extremes_is_survived() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn many_bytes_replaced_are_survived(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..64)) {

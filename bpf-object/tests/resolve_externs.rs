@@ -5,14 +5,14 @@ mod common;
 #[path = "common/resolving.rs"]
 mod resolving;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bpf_object::{KconfigPlace, KernelBtfUse, Loader, OwnReason, ResolveError};
+use bpf_object::kconfig::KconfigData;
+use bpf_object::{KernelBtfUse, Loader, OwnReason, ResolveError};
 use btf::co_re::Module;
 use btf::{Btf, Builder, Definition, Kind, Linkage};
 use common::compile;
-use resolving::{Wish, calls, loads};
+use resolving::{Wish, calls, kconfig, loads};
 
 const HEAD: &str = r#"
 #include <linux/bpf.h>
@@ -34,12 +34,10 @@ SEC("tp/a/b") int version(void *c) { return LINUX_KERNEL_VERSION + CONFIG_HZ + C
 SEC("tp/a/b") int strict(void *c) { return CONFIG_MISSING; }
 "#;
 
-fn values() -> (Vec<u8>, BTreeMap<String, KconfigPlace>) {
-    let place = |offset, size| KconfigPlace { offset, size };
-    let entries = [("LINUX_KERNEL_VERSION", place(8, 4)), ("CONFIG_HZ", place(0, 8))];
+fn values() -> KconfigData {
     let mut bytes = 250u64.to_ne_bytes().to_vec();
     bytes.extend(0x0006_0c00u32.to_ne_bytes());
-    (bytes, entries.map(|(n, p)| (n.to_owned(), p)).into())
+    kconfig(bytes, &[("LINUX_KERNEL_VERSION", 8, 4), ("CONFIG_HZ", 0, 8)])
 }
 
 #[test]
@@ -62,7 +60,7 @@ fn configuration_becomes_read_only_data() {
             .iter()
             .all(|o| usize::try_from(*o).unwrap() < map.data().len())
     );
-    assert_eq!(map.data()[..12], values().0, "as given");
+    assert_eq!(map.data()[..12], values().bytes, "as given");
     assert!(
         map.data()[12..].iter().all(|b| *b == 0),
         "weak ones without a value are zero"

@@ -8,10 +8,10 @@ mod resolving;
 
 use aya::programs::{Program, ProgramError, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
-use bpf_object::{KconfigPlace, MapSize};
+use bpf_object::MapSize;
 use btf::Btf;
 use common::compile;
-use resolving::Wish;
+use resolving::{Wish, kconfig};
 
 const HEAD: &str = r#"
 #include <linux/bpf.h>
@@ -181,11 +181,12 @@ fn configuration_and_variables_have_their_values() {
         "#,
     );
     let mut wish = here();
-    let place = |offset, size| KconfigPlace { offset, size };
-    let entries = [("LINUX_KERNEL_VERSION", place(8, 4)), ("CONFIG_HZ", place(0, 8))];
     let mut bytes = 250u64.to_ne_bytes().to_vec();
     bytes.extend(0x0006_120fu32.to_ne_bytes());
-    wish.kconfig = Some((bytes, entries.map(|(n, p)| (n.to_owned(), p)).into()));
+    wish.kconfig = Some(kconfig(
+        bytes,
+        &[("LINUX_KERNEL_VERSION", 8, 4), ("CONFIG_HZ", 0, 8)],
+    ));
     wish.globals.insert(".rodata".into(), 6i32.to_ne_bytes().to_vec());
     let mut ebpf = open(&wish.resolve(&object).unwrap().elf);
     load_all(&mut ebpf);

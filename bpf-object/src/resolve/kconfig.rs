@@ -6,10 +6,7 @@ use btf::{Btf, Kind};
 
 use crate::elf::Elf;
 use crate::error::InspectError;
-use crate::resolve::request::Kconfig;
-
-/// Most bytes of all values together; real objects have tens.
-const MAX_SIZE: u32 = 1 << 20;
+use crate::kconfig::{KconfigData, KconfigEntry, MAX_KCONFIG};
 
 /// The section of configuration values.
 #[derive(Default)]
@@ -28,7 +25,7 @@ impl Layout {
     pub(crate) fn new(
         elf: &Elf<'_>,
         btf: Option<&Btf<'_>>,
-        given: Option<Kconfig<'_>>,
+        given: Option<&KconfigData>,
     ) -> Result<Self, InspectError> {
         let mut layout = Layout::default();
         let declared: Vec<_> = btf
@@ -47,7 +44,12 @@ impl Layout {
             .filter(|s| s.undefined)
             .map(|s| (s.name, s.weak))
             .collect();
-        layout.bytes = given.map_or_else(Vec::new, |k| k.bytes.to_vec());
+        let entries: BTreeMap<&str, &KconfigEntry> = given
+            .iter()
+            .flat_map(|data| &data.entries)
+            .map(|entry| (entry.name.as_str(), entry))
+            .collect();
+        layout.bytes = given.map_or_else(Vec::new, |data| data.bytes.clone());
         for variable in declared {
             let name = variable.name();
             let bad = |detail: &str| InspectError::malformed(format!("extern {name:?}"), detail);
@@ -56,7 +58,7 @@ impl Layout {
                 .size(variable.id())
                 .ok_or_else(|| bad("its type has no size"))?;
             let symbol = weak.get(name).copied();
-            let value = given.and_then(|k| k.entries.get(name));
+            let value = entries.get(name);
             let place = match value {
                 Some(place) => {
                     let end = place.offset.checked_add(place.size.max(size));
@@ -69,7 +71,7 @@ impl Layout {
                     let start = layout.bytes.len().next_multiple_of(8);
                     let place = u32::try_from(start).unwrap_or(u32::MAX);
                     let end = place.saturating_add(size);
-                    if end > MAX_SIZE {
+                    if end > MAX_KCONFIG {
                         return Err(bad("configuration values take more than a megabyte"));
                     }
                     layout.bytes.resize(end as usize, 0);
@@ -77,7 +79,7 @@ impl Layout {
                 }
             };
             layout.variables.insert(name.into(), (place, size));
-            if value.is_some() || symbol == Some(true) {
+            if value.is_some_and(|v| v.is_set) || symbol == Some(true) {
                 layout.places.insert(name.into(), place);
             } else if symbol.is_some() {
                 layout.missing.push(name.into());

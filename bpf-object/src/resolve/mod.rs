@@ -35,7 +35,7 @@ pub use plan::{
     AttachBtf, InitialEntry, InitialValue, KernelBtfUse, LoadPlan, Loader, OwnReason, Poisoned, ProgramPlan,
     Resolved, StructOpsPlan,
 };
-pub use request::{AttachTo, Kconfig, KconfigPlace, MapSize, Request, Target};
+pub use request::{AttachTo, MapSize, Request, Target};
 
 use self::externs::Context;
 use self::maps::Maps;

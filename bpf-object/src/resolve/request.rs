@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use btf::Btf;
 use btf::co_re::Targets;
 
+use crate::kconfig::KconfigData;
+
 /// The types that CO-RE relocations are matched against, and where they come from.
 #[derive(Clone, Copy)]
 pub enum Target<'a> {
@@ -50,8 +52,8 @@ pub struct Request<'a> {
     pub attach: &'a BTreeMap<String, AttachTo>,
     /// Contents of data sections (`.rodata`) with values applied.
     pub globals: &'a BTreeMap<String, Vec<u8>>,
-    /// Values of `__kconfig` externs.
-    pub kconfig: Option<Kconfig<'a>>,
+    /// Values of `__kconfig` externs, laid out. What it has no place for, or no value, is not set.
+    pub kconfig: Option<&'a KconfigData>,
     /// Addresses of kernel symbols without a type (from `/proc/kallsyms`).
     pub ksyms: &'a BTreeMap<String, u64>,
     /// Sizes of maps that are other than the object says.
@@ -88,24 +90,6 @@ pub struct AttachTo {
     pub module: Option<String>,
     /// Its name.
     pub name: String,
-}
-
-/// Values of `__kconfig` externs, laid out.
-#[derive(Debug, Clone, Copy)]
-pub struct Kconfig<'a> {
-    /// The values.
-    pub bytes: &'a [u8],
-    /// Where in `bytes` each extern's value is. One that is not here has no value.
-    pub entries: &'a BTreeMap<String, KconfigPlace>,
-}
-
-/// Where a value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KconfigPlace {
-    /// In bytes from the start.
-    pub offset: u32,
-    /// Its size in bytes.
-    pub size: u32,
 }
 
 /// Sizes of a map, each where it is given.

@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use aya_obj::generated::bpf_insn;
-use bpf_object::{
-    AttachTo, Kconfig, KconfigPlace, MapSize, ProgramPlan, Request, ResolveError, Resolved, Target, resolve,
-};
+use bpf_object::kconfig::{KconfigData, KconfigEntry};
+use bpf_object::{AttachTo, MapSize, ProgramPlan, Request, ResolveError, Resolved, Target, resolve};
 use btf::Btf;
 use btf::co_re::{Module, Targets};
 
@@ -19,7 +18,7 @@ pub struct Wish {
     pub programs: Option<BTreeSet<String>>,
     pub attach: BTreeMap<String, AttachTo>,
     pub globals: BTreeMap<String, Vec<u8>>,
-    pub kconfig: Option<(Vec<u8>, BTreeMap<String, KconfigPlace>)>,
+    pub kconfig: Option<KconfigData>,
     pub ksyms: BTreeMap<String, u64>,
     pub map_sizes: BTreeMap<String, MapSize>,
     pub syscall_prefix: Option<&'static str>,
@@ -62,10 +61,7 @@ impl Wish {
                 programs: self.programs.as_ref(),
                 attach: &self.attach,
                 globals: &self.globals,
-                kconfig: self
-                    .kconfig
-                    .as_ref()
-                    .map(|(bytes, entries)| Kconfig { bytes, entries }),
+                kconfig: self.kconfig.as_ref(),
                 ksyms: &self.ksyms,
                 map_sizes: &self.map_sizes,
                 syscall_prefix: self.syscall_prefix,
@@ -166,4 +162,21 @@ pub fn calls(code: &[bpf_insn]) -> Vec<(u8, i16, i32)> {
         .filter(|i| i.code == 0x85)
         .map(|i| (i.src_reg(), i.off, i.imm))
         .collect()
+}
+
+/// Values of configuration externs: bytes, and of each name its offset and size.
+pub fn kconfig(bytes: Vec<u8>, entries: &[(&str, u32, u32)]) -> KconfigData {
+    KconfigData {
+        bytes,
+        entries: entries
+            .iter()
+            .map(|(name, offset, size)| KconfigEntry {
+                name: (*name).to_owned(),
+                offset: *offset,
+                size: *size,
+                is_set: true,
+            })
+            .collect(),
+        shortened: Vec::new(),
+    }
 }

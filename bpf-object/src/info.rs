@@ -11,6 +11,7 @@ use crate::externs::{self, Extern};
 use crate::map::{self, Map};
 use crate::program::{self, Program};
 use crate::relocations;
+use crate::resolve::{InitialEntry, initial_entries};
 use crate::subprogram::{self, Subprogram};
 
 /// What an object holds.
@@ -22,6 +23,8 @@ pub struct ObjectInfo {
     pub subprograms: Vec<Subprogram>,
     /// Maps; names are distinct.
     pub maps: Vec<Map>,
+    /// What maps of maps and of programs hold from the start, by map and index.
+    pub initial: Vec<InitialEntry>,
     /// Contents of the `license` section; `None` if there is none or it is empty.
     pub license: Option<String>,
     /// CO-RE relocations in the order of the file.
@@ -54,6 +57,7 @@ pub fn inspect_for(bytes: &[u8], endian: Endian) -> Result<ObjectInfo, InspectEr
         let subprograms = subprogram::read(&elf, &code, &programs);
         let btf = elf.btf()?;
         let maps = map::read(&elf, btf.as_ref())?;
+        let initial = initial_entries(&elf, &code, btf.as_ref(), &maps, &programs)?;
         let externs = externs::read(&elf, btf.as_ref())?;
         let co_re = match &btf {
             Some(btf) => relocations::read(&elf, btf)?,
@@ -63,6 +67,7 @@ pub fn inspect_for(bytes: &[u8], endian: Endian) -> Result<ObjectInfo, InspectEr
             programs,
             subprograms,
             maps,
+            initial,
             license: license(&elf),
             co_re,
             externs,

@@ -171,6 +171,7 @@ fn initialisers_stand_in_the_plan() {
             entry("outer", 2, InitialValue::Map("inner_a".into())),
         ]
     );
+    assert_eq!(inspect(&object).unwrap().initial, linked.resolved.plan.initial);
     assert_eq!(shape(&linked, "jumps"), (4, 4, 4));
     assert_eq!(shape(&linked, "outer"), (4, 4, 8));
     assert!(

@@ -112,6 +112,7 @@ fn object() -> impl Strategy<Value = ObjectInfo> {
         programs,
         subprograms: Vec::new(),
         maps,
+        initial: Vec::new(),
         license: None,
         co_re: Vec::new(),
         externs,

@@ -9,9 +9,13 @@ use crate::code::Code;
 use crate::elf::{Elf, SymbolType};
 use crate::error::InspectError;
 use crate::map::{Map, MapSource};
+use crate::program::Program;
+use crate::resolve::plan::{InitialEntry, InitialValue};
 
 /// `BPF_MAP_TYPE_PROG_ARRAY`.
 pub(crate) const PROG_ARRAY: u32 = 3;
+/// Most initialisers of one object.
+const MAX_INITIAL: usize = 16_384;
 /// Bytes of one slot of `values`.
 const SLOT: u64 = 8;
 
@@ -149,9 +153,24 @@ impl<'a> Maps<'a> {
                     .unwrap_or(0);
                 let target = symbol.section.zip(symbol.value.checked_add(addend));
                 let value = target.and_then(|(index, offset)| {
-                    let function = code.at(index, offset).map(Value::Function);
-                    function.or_else(|| self.at(index, offset).map(Value::Map))
+                    let function = code.at(index, offset);
+                    if function
+                        .and_then(|f| code.functions.get(f))
+                        .is_some_and(|f| f.text)
+                    {
+                        return None;
+                    }
+                    function
+                        .map(Value::Function)
+                        .or_else(|| self.at(index, offset).map(Value::Map))
                 });
+                if out.len() == MAX_INITIAL {
+                    return Err(InspectError::too_many(
+                        "the list of maps' initialisers",
+                        out.len() + 1,
+                        MAX_INITIAL,
+                    ));
+                }
                 out.push(Initial {
                     map: *map,
                     index: slot,
@@ -162,6 +181,42 @@ impl<'a> Maps<'a> {
         out.sort_by_key(|i| (i.map, i.index));
         Ok(out)
     }
+}
+
+impl Maps<'_> {
+    /// Initialisers by name. `program` names the program that a function is; of one that is none, or is
+    /// left out, the slot stays empty: no program that stays uses such a map.
+    pub(crate) fn entries<'n>(&self, program: impl Fn(usize) -> Option<&'n str>) -> Vec<InitialEntry> {
+        let entry = |initial: &Initial| {
+            let value = match initial.value {
+                Value::Map(index) => InitialValue::Map(self.get(index)?.map.name.clone()),
+                Value::Function(function) => InitialValue::Program(program(function)?.to_owned()),
+            };
+            Some(InitialEntry {
+                map: self.get(initial.map)?.map.name.clone(),
+                index: initial.index,
+                value,
+            })
+        };
+        self.initial.iter().filter_map(entry).collect()
+    }
+}
+
+/// What maps of an object hold from the start, whichever programs are chosen.
+pub(crate) fn entries(
+    elf: &Elf<'_>,
+    code: &Code<'_>,
+    btf: Option<&Btf<'_>>,
+    infos: &[Map],
+    programs: &[Program],
+) -> Result<Vec<InitialEntry>, InspectError> {
+    let names: BTreeMap<usize, &str> = programs
+        .iter()
+        .rev()
+        .filter_map(|p| Some((code.at(p.section_index, p.offset)?, p.name.as_str())))
+        .collect();
+    let maps = Maps::read(elf, code, btf, infos)?;
+    Ok(maps.entries(|function| names.get(&function).copied()))
 }
 
 /// Whether definitions in a section of this name are `struct bpf_map_def`.

@@ -30,6 +30,8 @@ use std::collections::BTreeMap;
 
 use btf::Endian;
 
+pub(crate) use maps::entries as initial_entries;
+
 pub use error::ResolveError;
 pub use plan::{
     AttachBtf, InitialEntry, InitialValue, KernelBtfUse, LoadPlan, Loader, OwnReason, Poisoned, ProgramPlan,
@@ -39,7 +41,7 @@ pub use request::{AttachTo, MapSize, Request, Target};
 
 use self::externs::Context;
 use self::maps::Maps;
-use self::planning::{Needs, initial};
+use self::planning::Needs;
 use self::select::Selection;
 use self::struct_ops::Tables;
 use crate::code::Code;
@@ -170,11 +172,8 @@ fn run(elf: &Elf<'_>, request: &Request<'_>) -> Result<Resolved, ResolveError> {
             .iter()
             .map(|chosen| needs.plan(chosen, request, &code))
             .collect::<Result<_, _>>()?,
-        initial: initial(&maps, &code, &selection)?,
-        struct_ops: tables.plan(request.target, |function| {
-            let chosen = selection.programs.iter().find(|p| p.function == function)?;
-            Some(chosen.program.name.as_str())
-        }),
+        initial: maps.entries(|function| selection.program(function)),
+        struct_ops: tables.plan(request.target, |function| selection.program(function)),
         license,
         modules: settled
             .modules

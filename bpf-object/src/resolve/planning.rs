@@ -9,13 +9,10 @@ use crate::resolve::attach::syscall_function;
 use crate::resolve::core::Poison;
 use crate::resolve::error::ResolveError;
 use crate::resolve::externs::Settled;
-use crate::resolve::maps::{Maps, Value};
 use crate::resolve::names::loading;
-use crate::resolve::plan::{
-    AttachBtf, InitialEntry, InitialValue, KernelBtfUse, Loader, OwnReason, Poisoned, ProgramPlan,
-};
+use crate::resolve::plan::{AttachBtf, KernelBtfUse, Loader, OwnReason, Poisoned, ProgramPlan};
 use crate::resolve::request::Request;
-use crate::resolve::select::{Chosen, Selection};
+use crate::resolve::select::Chosen;
 
 /// Most poisoned instructions of all programs: many may share the functions that they are in, and each
 /// says its own.
@@ -111,45 +108,4 @@ impl Needs<'_> {
             needs_kernel_btf: kernel_btf,
         })
     }
-}
-
-/// Initialisers by name. Programs that did not stay leave their slots empty: no program that stayed uses
-/// such a map.
-pub(crate) fn initial(
-    maps: &Maps<'_>,
-    code: &Code<'_>,
-    selection: &Selection<'_>,
-) -> Result<Vec<InitialEntry>, ResolveError> {
-    let programs: BTreeMap<usize, &str> = selection
-        .programs
-        .iter()
-        .rev()
-        .map(|p| (p.function, p.program.name.as_str()))
-        .collect();
-    let mut out = Vec::new();
-    for initial in &maps.initial {
-        let Some(definition) = maps.get(initial.map) else {
-            continue;
-        };
-        let value = match initial.value {
-            Value::Map(index) => maps.get(index).map(|d| InitialValue::Map(d.map.name.clone())),
-            Value::Function(function) => {
-                let program = programs.get(&function);
-                if program.is_none() && code.functions.get(function).is_some_and(|f| f.text) {
-                    return Err(ResolveError::Unsupported {
-                        program: definition.map.name.clone(),
-                        what: "a subprogram as the value of a map".into(),
-                        advice: "give the function a SEC() to make it a program",
-                    });
-                }
-                program.map(|p| InitialValue::Program((*p).to_owned()))
-            }
-        };
-        out.extend(value.map(|value| InitialEntry {
-            map: definition.map.name.clone(),
-            index: initial.index,
-            value,
-        }));
-    }
-    Ok(out)
 }

@@ -32,6 +32,8 @@ pub(crate) struct Selection<'a> {
     pub(crate) subprograms: BTreeSet<usize>,
     /// For each function that stays, a program that it is part of: whom a message is about.
     pub(crate) owners: BTreeMap<usize, &'a str>,
+    /// Programs by their functions.
+    by_function: BTreeMap<usize, &'a str>,
 }
 
 impl<'a> Selection<'a> {
@@ -88,6 +90,11 @@ impl<'a> Selection<'a> {
             chosen.insert(index, entry);
         }
         let programs: Vec<Chosen<'a>> = chosen.into_values().collect();
+        let by_function = programs
+            .iter()
+            .rev()
+            .map(|p| (p.function, p.program.name.as_str()))
+            .collect();
         let mut subprograms = BTreeSet::new();
         let mut owners = BTreeMap::new();
         for entry in &programs {
@@ -100,7 +107,13 @@ impl<'a> Selection<'a> {
             programs,
             subprograms,
             owners,
+            by_function,
         })
+    }
+
+    /// The program whose function this is.
+    pub(crate) fn program(&self, function: usize) -> Option<&'a str> {
+        self.by_function.get(&function).copied()
     }
 
     /// Whom a message about a function is about.

@@ -96,6 +96,7 @@ mod tests {
             programs: Vec::new(),
             subprograms: Vec::new(),
             maps: Vec::new(),
+            initial: Vec::new(),
             license: None,
             co_re: Vec::new(),
             externs: Vec::new(),

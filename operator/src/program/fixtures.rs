@@ -40,6 +40,7 @@ pub fn inspected(programs: &[(&str, &str)]) -> Arc<Inspected> {
         programs: programs.iter().enumerate().map(program).collect(),
         subprograms: Vec::new(),
         maps: Vec::new(),
+        initial: Vec::new(),
         license: Some("GPL".to_owned()),
         co_re: Vec::new(),
         externs: Vec::new(),

@@ -8,6 +8,7 @@
 //!   verifier refused as poisoned stands for.
 //! - [`globals`] lists an object's global variables and sets them to typed values before it is loaded.
 //! - [`kconfig`] gives `extern … __kconfig` variables their values.
+//! - [`set_globals`] and [`kconfig_of`] do so for the bytes of an object.
 //! - [`resolve`] makes of an object and what is known of a kernel an ELF file that aya opens as it is, with
 //!   CO-RE and externs settled, and a [`LoadPlan`].
 //! - [`for_aya`] gives sections the names that aya knows, where libbpf accepts more spellings.
@@ -32,6 +33,7 @@ mod relocations;
 mod resolve;
 mod sec;
 mod subprogram;
+mod values;
 mod variant;
 
 pub use btf::Endian;
@@ -51,6 +53,7 @@ pub use resolve::{
 };
 pub use sec::{Sec, SecTarget, parse_sec};
 pub use subprogram::{Caller, Subprogram};
+pub use values::{ValuesError, globals_of, kconfig_of, set_globals};
 pub use variant::{
     AddrFamily, Direction, NetkitSide, SkSkbKind, SockAddrHook, SockHook, SockoptHook, TcKind, XdpAttach,
 };

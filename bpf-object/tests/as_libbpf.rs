@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use aya::programs::Program;
-use bpf_object::kconfig::{Facts, Kconfig as Config, KconfigData, resolve_kconfig};
-use bpf_object::{Loader, MapSize, ObjectInfo, Request, SecTarget, Target, inspect, resolve};
+use bpf_object::kconfig::{Facts, Kconfig as Config};
+use bpf_object::{Loader, MapSize, ObjectInfo, Request, SecTarget, Target, inspect, kconfig_of, resolve};
 use bpf_oracle::{corpus, libbpf};
 use btf::Btf;
 use btf::co_re::Targets;
@@ -55,7 +55,12 @@ fn load(
 ) -> Result<(), String> {
     let kernel = &*KERNEL;
     let wanted = BTreeSet::from([program.to_owned()]);
-    let kconfig = kconfig(object, info)?;
+    let facts = Facts {
+        kernel_version: 0x0006_0000,
+        has_syscall_wrapper: Some(true),
+        has_bpf_cookie: Some(true),
+    };
+    let kconfig = kconfig_of(object, Some(&kernel.config), &facts).map_err(|e| e.to_string())?;
     let request = Request {
         programs: Some(&wanted),
         kconfig: Some(&kconfig),
@@ -93,20 +98,6 @@ fn load(
         other => panic!("{program}: {:?}", other.prog_type()),
     }
     .map_err(|e| chain(&e))
-}
-
-fn kconfig(object: &[u8], info: &ObjectInfo) -> Result<KconfigData, String> {
-    use object::{Object, ObjectSection};
-    let file = object::read::elf::ElfFile64::<object::Endianness>::parse(object).unwrap();
-    let btf = file.section_by_name(".BTF").unwrap().data().unwrap();
-    let btf = Btf::parse(btf).unwrap();
-    let facts = Facts {
-        kernel_version: 0x0006_0000,
-        has_syscall_wrapper: Some(true),
-        has_bpf_cookie: Some(true),
-    };
-    let weak = |name: &str| info.externs.iter().any(|e| e.name == name && e.weak);
-    resolve_kconfig(&btf, Some(&KERNEL.config), &facts, &weak).map_err(|e| format!("{e:?}"))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

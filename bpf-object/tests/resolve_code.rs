@@ -265,6 +265,30 @@ fn relocations_need_types_only_in_functions_that_stay() {
 }
 
 #[test]
+fn types_cut_down_for_the_object_give_the_same_as_all_of_the_kernels() {
+    let object = with_head(FIELDS);
+    let own = btf::Btf::parse(common::btf_of(&object)).unwrap();
+    let ext = common::section_of(&object, ".BTF.ext");
+    let relocations: Vec<_> = btf::BtfExt::parse(&ext)
+        .unwrap()
+        .relocations()
+        .unwrap()
+        .map(|r| r.unwrap().1)
+        .collect();
+    let whole = Wish::on(FIELDS_KERNEL);
+    let source = btf::Source {
+        btf: &own,
+        relocations: &relocations,
+    };
+    let targets = btf::co_re::Targets::kernel(whole.kernel.as_ref().unwrap());
+    let small = btf::minimize(&[source], targets).unwrap();
+    let mut cut = Wish::nowhere();
+    cut.supplied = Some(btf::Btf::parse(small.bytes).unwrap());
+    let (cut, whole) = (cut.resolve(&object).unwrap(), whole.resolve(&object).unwrap());
+    assert!(cut == whole, "the same file and the same plan");
+}
+
+#[test]
 fn functions_and_lines_keep_their_types_and_sources() {
     let linked = Wish::nowhere().linked(&with_head(SHARED));
     let again = inspect(&linked.resolved.elf).unwrap();

@@ -28,8 +28,6 @@ mod struct_ops;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use btf::Endian;
-
 pub(crate) use maps::entries as initial_entries;
 
 pub use error::ResolveError;
@@ -51,6 +49,7 @@ use crate::kind::ProgramKind;
 use crate::map::{self, Map, MapSource};
 use crate::program;
 use crate::relocations;
+use crate::values::stated_endian;
 
 /// Section names for configuration values; the first that the object does not use itself.
 const KCONFIG: [&str; 2] = [".rodata.kconfig", ".rodata.kconfig.1"];
@@ -61,13 +60,7 @@ const KCONFIG: [&str; 2] = [".rodata.kconfig", ".rodata.kconfig.1"];
 /// What is wrong, with what, why, and what to do about it.
 pub fn resolve(bytes: &[u8], request: &Request<'_>) -> Result<Resolved, ResolveError> {
     with_aligned(bytes, |bytes| {
-        // Of a file that says neither, the reader tells what it is.
-        let endian = match bytes.get(5) {
-            Some(1) => Endian::Little,
-            Some(2) => Endian::Big,
-            _ => Endian::HOST,
-        };
-        run(&Elf::parse(bytes, endian)?, request)
+        run(&Elf::parse(bytes, stated_endian(bytes))?, request)
     })
 }
 

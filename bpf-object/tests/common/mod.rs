@@ -110,8 +110,13 @@ int optional(void *ctx) { return 0; }
 
 /// BTF of an object, which tests take for a kernel's.
 pub fn btf_of(object: &[u8]) -> Vec<u8> {
+    section_of(object, ".BTF")
+}
+
+/// Contents of a section.
+pub fn section_of(object: &[u8], name: &str) -> Vec<u8> {
     use object::read::{File, Object, ObjectSection};
     let file = File::parse(object).expect("an ELF file");
-    let section = file.section_by_name(".BTF").expect("it has BTF");
+    let section = file.section_by_name(name).expect("the section is there");
     section.data().expect("it is in the file").to_vec()
 }

@@ -51,7 +51,7 @@ pub(crate) fn write(contents: &Contents<'_, '_>) -> Result<Vec<u8>, ResolveError
     out.builder.header.e_type = elf::ET_REL;
     out.builder.header.e_machine = elf::EM_BPF;
     let code = out.code(contents);
-    out.map_definitions(contents);
+    out.map_definitions(contents)?;
     out.data(contents)?;
     out.rest(contents);
     out.relocations(&code, contents)?;
@@ -116,8 +116,13 @@ impl<'c> Out<'c> {
     }
 
     /// Sections of map definitions, without their initialisers.
-    fn map_definitions(&mut self, contents: &Contents<'c, '_>) {
+    fn map_definitions(&mut self, contents: &Contents<'c, '_>) -> Result<(), ResolveError> {
         let mut sections: BTreeMap<usize, SectionId> = BTreeMap::new();
+        let mut ends: BTreeMap<usize, u64> = BTreeMap::new();
+        for definition in &contents.maps.definitions {
+            let end = ends.entry(definition.section).or_default();
+            *end = (*end).max(definition.offset.saturating_add(definition.size));
+        }
         for (index, definition) in contents.maps.definitions.iter().enumerate() {
             let Some(source) = contents.elf.sections.get(definition.section) else {
                 continue;
@@ -127,6 +132,12 @@ impl<'c> Out<'c> {
                 None => {
                     let id = self.section(source.name, elf::SHF_ALLOC | elf::SHF_WRITE, source.data);
                     sections.insert(definition.section, id);
+                    // A section that takes no room in the file still has its maps.
+                    let end = ends.get(&definition.section).copied().unwrap_or(0);
+                    if end > source.data.len() as u64 {
+                        let zeros = zeros(source.name, end)?;
+                        self.builder.sections.get_mut(id).data = SectionData::Data(zeros.into());
+                    }
                     id
                 }
             };
@@ -135,6 +146,7 @@ impl<'c> Out<'c> {
             let symbol = self.symbol(&definition.map.name, id, place, kind);
             self.maps.insert(index, symbol);
         }
+        Ok(())
     }
 
     fn data(&mut self, contents: &Contents<'c, '_>) -> Result<(), ResolveError> {
@@ -169,15 +181,8 @@ impl<'c> Out<'c> {
             } else if let Some(values) = values {
                 target.data = SectionData::Data(values.as_slice().into());
             } else if section.data.is_empty() {
-                let zeros = usize::try_from(section.size)
-                    .ok()
-                    .filter(|size| *size <= MAX_ZEROS);
-                let zeros = zeros.ok_or_else(|| ResolveError::Unsupported {
-                    program: section.name.to_owned(),
-                    what: "more than a megabyte of zeros outside of .bss".into(),
-                    advice: "name the section .bss.…",
-                })?;
-                target.data = SectionData::Data(vec![0; zeros].into());
+                let zeros = zeros(section.name, section.size)?;
+                target.data = SectionData::Data(zeros.into());
             }
             let symbol = self.symbol("", id, (0, 0), (elf::STB_LOCAL, elf::STT_SECTION));
             self.data.insert(index, symbol);
@@ -280,4 +285,15 @@ impl<'c> Out<'c> {
 
 fn bind(local: bool) -> elf::SymbolBind {
     if local { elf::STB_LOCAL } else { elf::STB_GLOBAL }
+}
+
+/// Zeros for a section that has none in the file.
+fn zeros(section: &str, size: u64) -> Result<Vec<u8>, ResolveError> {
+    let size = usize::try_from(size).ok().filter(|size| *size <= MAX_ZEROS);
+    size.map(|size| vec![0; size])
+        .ok_or_else(|| ResolveError::Unsupported {
+            program: section.to_owned(),
+            what: "more than a megabyte of zeros outside of .bss".into(),
+            advice: "name the section .bss.…",
+        })
 }

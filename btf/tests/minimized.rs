@@ -98,3 +98,43 @@ fn a_type_that_matches_nothing_does_not_match_as_a_part_of_another() {
         [Some(Some(0)), Some(Some(1)), Some(Some(8))]
     );
 }
+
+#[test]
+fn an_array_without_length_does_not_become_the_last_of_its_struct() {
+    let local = [
+        int(),
+        array(1, 0),
+        array(1, 4),
+        structure("s", 8, &[("m", 2, 0)]),
+        structure("s", 16, &[("m", 3, 0)]),
+    ];
+    let target = [int(), array(1, 0), structure("s", 8, &[("m", 2, 0), ("n", 1, 0)])];
+    let asked = [(4, "0", TYPE_MATCHES), (5, "0:0:2", OFFSET)];
+    assert_eq!(answers(&local, &target, &asked), [Some(Some(1)), Some(None)]);
+}
+
+#[test]
+fn members_that_do_not_match_are_not_kept_for_that() {
+    let local = [
+        int(),
+        D::Ptr(1),
+        structure("s", 8, &[("m", 1, 0), ("n", 2, 4), ("o", 1, 8)]),
+    ];
+    let target = [
+        int(),
+        structure("s", 16, &[("m", 1, 0), ("n", 1, 4), ("o", 1, 8)]),
+    ];
+    let (btf, relocations) = with_relocations(
+        Endian::HOST,
+        &local,
+        &[(3, "0", TYPE_MATCHES), (3, "0", TYPE_EXISTS)],
+    );
+    let local = Btf::parse(btf).unwrap();
+    let target = Btf::parse(encode(Endian::HOST, &target)).unwrap();
+    let source = Source {
+        btf: &local,
+        relocations: &relocations,
+    };
+    let min = Btf::parse(minimize(&[source], Targets::kernel(&target)).unwrap().bytes).unwrap();
+    assert_eq!(min.types().map(|t| t.count()).collect::<Vec<_>>(), [0]);
+}

@@ -16,20 +16,24 @@ const MAX_LEVEL: u32 = 32;
 pub(crate) trait Looked {
     /// A type's kind, name and size.
     fn at_type(&mut self, id: u32);
-    /// That it has at least so many members or enumerators.
-    fn at_count(&mut self, id: u32, count: u32);
+    /// That it has at least so many members or enumerators; says whether it shall be seen so.
+    fn at_count(&mut self, id: u32, count: u32) -> bool;
     /// What a pointer, array or prototype consists of.
     fn at_parts(&mut self, id: u32);
-    /// A member or enumerator.
-    fn at_item(&mut self, id: u32, index: u32);
+    /// A member or enumerator; says whether it shall be seen.
+    fn at_item(&mut self, id: u32, index: u32) -> bool;
 }
 
 /// Nobody wants to know.
 impl Looked for () {
     fn at_type(&mut self, _: u32) {}
-    fn at_count(&mut self, _: u32, _: u32) {}
+    fn at_count(&mut self, _: u32, _: u32) -> bool {
+        true
+    }
     fn at_parts(&mut self, _: u32) {}
-    fn at_item(&mut self, _: u32, _: u32) {}
+    fn at_item(&mut self, _: u32, _: u32) -> bool {
+        true
+    }
 }
 
 /// Two BTFs whose types are compared.
@@ -131,18 +135,18 @@ impl Pair<'_, '_> {
         steps: &mut Steps,
         looked: &mut impl Looked,
     ) -> Result<bool, CoreError> {
-        if l.count() > t.count() {
+        if l.count() > t.count() || !looked.at_count(t.id(), l.count()) {
             return Ok(false);
         }
-        looked.at_count(t.id(), l.count());
         'local: for a in l.members() {
             for (index, b) in (0..).zip(t.members()) {
                 steps.take()?;
                 if !names(a.name_bytes(), b.name_bytes()) {
                     continue;
                 }
-                looked.at_item(t.id(), index);
-                if self.within(a.type_id, b.type_id, behind_pointer, level - 1, steps, looked)? {
+                if looked.at_item(t.id(), index)
+                    && self.within(a.type_id, b.type_id, behind_pointer, level - 1, steps, looked)?
+                {
                     continue 'local;
                 }
             }
@@ -154,16 +158,14 @@ impl Pair<'_, '_> {
 
 /// Every local enumerator has one of its name; sizes agree, values may differ.
 fn enums(l: Type<'_>, t: Type<'_>, steps: &mut Steps, looked: &mut impl Looked) -> Result<bool, CoreError> {
-    if l.own_size() != t.own_size() || l.count() > t.count() {
+    if l.own_size() != t.own_size() || l.count() > t.count() || !looked.at_count(t.id(), l.count()) {
         return Ok(false);
     }
-    looked.at_count(t.id(), l.count());
     for a in l.enumerators() {
         let mut found = false;
         for (index, b) in (0..).zip(t.enumerators()) {
             steps.take()?;
-            if names(a.name_bytes(), b.name_bytes()) {
-                looked.at_item(t.id(), index);
+            if names(a.name_bytes(), b.name_bytes()) && looked.at_item(t.id(), index) {
                 found = true;
                 break;
             }

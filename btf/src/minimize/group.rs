@@ -142,7 +142,6 @@ impl Group<'_> {
             all.truncate(1);
         }
         for (candidate, answers) in &all {
-            kept.shaped.insert(*candidate);
             for (asked, answer) in self.asked.iter().zip(answers) {
                 asked.keep(*candidate, answer, kept, steps)?;
             }
@@ -150,21 +149,21 @@ impl Group<'_> {
         Ok(found)
     }
 
-    /// Keeps the shapes of those candidates that are there as parts of others, with their names: what did
-    /// not match as a whole must not match with what is left of it. Says whether there was one.
-    pub(crate) fn shapes(&self, kept: &mut Kept<'_>, steps: &mut Steps) -> Result<bool, CoreError> {
-        let mut more = false;
-        for candidate in &self.candidates {
-            let named = kept.types.get(candidate).is_some_and(|keep| keep.named);
-            if !named || !kept.shaped.insert(*candidate) {
+    /// Of candidates that are kept, maybe as parts of others, keeps what makes their shapes not match: what
+    /// does not match as a whole must not with what is left of it.
+    pub(crate) fn no_matches(&self, kept: &mut Kept<'_>, steps: &mut Steps) -> Result<(), CoreError> {
+        let shapes = || self.asked.iter().filter(|a| a.kind == CoreKind::TypeMatches);
+        for candidate in self.candidates.iter().filter(|_| shapes().next().is_some()) {
+            if !kept.types.get(candidate).is_some_and(|keep| keep.named) {
                 continue;
             }
-            for asked in self.asked.iter().filter(|a| a.kind == CoreKind::TypeMatches) {
-                kept.shape(*candidate, &asked.local, steps)?;
-                more = true;
+            for asked in shapes() {
+                if asked.answer(kept.targets, *candidate, steps)?.0 == Answer::Nothing {
+                    kept.no_match(*candidate, &asked.local, steps)?;
+                }
             }
         }
-        Ok(more)
+        Ok(())
     }
 }
 
@@ -194,6 +193,8 @@ impl Asked<'_> {
                 size: outcome.size,
                 unfit: outcome.unfit,
             },
+            // Whatever the kernel has.
+            Err(CoreError::BadLocal { .. }) => return Ok((Answer::Nothing, None)),
             Err(_) => Answer::Refused,
         };
         Ok((answer, Some(spec)))
@@ -207,8 +208,9 @@ impl Asked<'_> {
         steps: &mut Steps,
     ) -> Result<(), CoreError> {
         if self.kind == CoreKind::TypeMatches {
-            // Also where it does not match: what is left must not either.
-            kept.shape(candidate, &self.local, steps)?;
+            if *answer != Answer::Nothing {
+                kept.shape(candidate, &self.local, steps)?;
+            }
         } else if self.kind.is_type() {
             kept.parts(candidate);
         } else if let Some(spec) = spec {

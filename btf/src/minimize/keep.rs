@@ -30,8 +30,6 @@ pub(crate) struct Kept<'t> {
     pub(crate) types: BTreeMap<Key, Keep>,
     /// What relocations look for.
     pub(crate) asked: HashSet<group::Key>,
-    /// Candidates whose shape is kept as far as relocations look at it.
-    pub(crate) shaped: BTreeSet<Candidate>,
 }
 
 impl<'t> Kept<'t> {
@@ -40,7 +38,6 @@ impl<'t> Kept<'t> {
             targets,
             types: BTreeMap::new(),
             asked,
-            shaped: BTreeSet::new(),
         }
     }
 
@@ -151,12 +148,7 @@ impl<'t> Kept<'t> {
             } else {
                 let index = u32::try_from(*step).ok()?;
                 let member = t.member(index)?;
-                self.entry(key).items.insert(index);
-                // An array without length has elements only at the end of its struct: if it does not
-                // stand there, something must stay behind it.
-                if open_ended(t.btf(), member.type_id) {
-                    self.item(key, t.count().saturating_sub(1));
-                }
+                self.item(key, index);
                 member.type_id
             };
             key = self.key(key, next)?;
@@ -187,13 +179,19 @@ impl<'t> Kept<'t> {
 
     /// Keeps a member or enumerator.
     fn item(&mut self, key: Key, index: u32) {
-        self.entry(key).items.insert(index);
-        if let Some(next) = self
-            .get(key)
-            .and_then(|t| t.member(index))
-            .and_then(|m| self.key(key, m.type_id))
-        {
+        if !self.entry(key).items.insert(index) {
+            return;
+        }
+        let Some((t, member)) = self.get(key).and_then(|t| Some((t, t.member(index)?))) else {
+            return;
+        };
+        if let Some(next) = self.key(key, member.type_id) {
             self.leaf(next);
+        }
+        // An array without length has elements only at the end of its struct: if it does not stand there,
+        // something must stay behind it.
+        if open_ended(t.btf(), member.type_id) {
+            self.item(key, t.count().saturating_sub(1));
         }
     }
 
@@ -204,10 +202,32 @@ impl<'t> Kept<'t> {
         local: &Spec<'_>,
         steps: &mut Steps,
     ) -> Result<(), CoreError> {
+        self.entry(candidate).named = true;
+        self.look(candidate, local, false, steps)
+    }
+
+    /// Of a type that is kept, and whose shape does not match, keeps all that is needed of its members for
+    /// them not to match either. Those that are not kept need not be: less does not match more, and what
+    /// is compared then are those that are.
+    pub(crate) fn no_match(
+        &mut self,
+        candidate: Candidate,
+        local: &Spec<'_>,
+        steps: &mut Steps,
+    ) -> Result<(), CoreError> {
+        self.look(candidate, local, true, steps)
+    }
+
+    fn look(
+        &mut self,
+        candidate: Candidate,
+        local: &Spec<'_>,
+        only_kept: bool,
+        steps: &mut Steps,
+    ) -> Result<(), CoreError> {
         let Some(target) = self.targets.btf(candidate) else {
             return Ok(());
         };
-        self.entry(candidate).named = true;
         let pair = Pair {
             local: local.btf,
             target,
@@ -215,11 +235,20 @@ impl<'t> Kept<'t> {
         let mut looked = Shape {
             kept: self,
             from: candidate,
+            only_kept,
         };
         match pair.matches(local.root, candidate.id, steps, &mut looked) {
             Err(CoreError::TooComplex) => Err(CoreError::TooComplex),
             _ => Ok(()),
         }
+    }
+
+    /// How much is kept: it only ever grows.
+    pub(crate) fn extent(&self) -> usize {
+        self.types
+            .values()
+            .map(|keep| 1 + usize::from(keep.named) + usize::from(keep.parts) + keep.items.len())
+            .sum()
     }
 }
 
@@ -233,6 +262,8 @@ fn open_ended(btf: &Btf<'_>, id: u32) -> bool {
 struct Shape<'k, 't> {
     kept: &'k mut Kept<'t>,
     from: Candidate,
+    /// Sees members that are kept already, and adds none.
+    only_kept: bool,
 }
 
 impl Looked for Shape<'_, '_> {
@@ -243,11 +274,16 @@ impl Looked for Shape<'_, '_> {
         }
     }
 
-    fn at_count(&mut self, id: u32, count: u32) {
-        if let Some(key) = self.kept.key(self.from, id) {
-            let keep = self.kept.entry(key);
-            keep.count = keep.count.max(count as usize);
+    fn at_count(&mut self, id: u32, count: u32) -> bool {
+        let Some(key) = self.kept.key(self.from, id) else {
+            return false;
+        };
+        let keep = self.kept.entry(key);
+        if self.only_kept {
+            return keep.items.len() >= count as usize;
         }
+        keep.count = keep.count.max(count as usize);
+        true
     }
 
     fn at_parts(&mut self, id: u32) {
@@ -256,9 +292,14 @@ impl Looked for Shape<'_, '_> {
         }
     }
 
-    fn at_item(&mut self, id: u32, index: u32) {
-        if let Some(key) = self.kept.key(self.from, id) {
-            self.kept.item(key, index);
+    fn at_item(&mut self, id: u32, index: u32) -> bool {
+        let Some(key) = self.kept.key(self.from, id) else {
+            return false;
+        };
+        if self.only_kept {
+            return self.kept.entry(key).items.contains(&index);
         }
+        self.kept.item(key, index);
+        true
     }
 }

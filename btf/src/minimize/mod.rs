@@ -51,14 +51,14 @@ pub fn minimize(sources: &[Source<'_>], targets: Targets<'_>) -> Result<Minimize
         found += group.keep(targets, &mut kept, &mut steps)?;
         all += group.len();
     }
-    let mut more = true;
-    while more {
-        more = false;
+    kept.fill();
+    let mut before = 0;
+    while before != kept.extent() {
+        before = kept.extent();
         for group in groups.values() {
-            more |= group.shapes(&mut kept, &mut steps)?;
+            group.no_matches(&mut kept, &mut steps)?;
         }
     }
-    kept.fill();
     let unfit = sources.iter().map(|s| s.relocations.len()).sum::<usize>() - all;
     Ok(Minimized {
         bytes: write::write(&kept),

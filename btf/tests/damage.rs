@@ -121,3 +121,19 @@ fn types_of_several_kinds_and_one_name_are_all_kept() {
         .collect();
     assert_eq!(values, [Some(4), Some(7), Some(1)]);
 }
+
+#[test]
+fn a_relocation_that_its_own_object_does_not_bear_is_missing_and_not_found() {
+    // The field is there, and its type is not.
+    let types = [structure("s", &[("x", 77, 0)])];
+    let (bytes, relocations) = btf(&types, &[(FIELD_OFFSET, 1, "0:0")]);
+    let object = Btf::parse(bytes.as_slice()).unwrap();
+    let (bytes, _) = btf(&[structure("s", &[("x", 2, 0)]), int("int")], &[]);
+    let kernel = Btf::parse(bytes).unwrap();
+    let source = Source {
+        btf: &object,
+        relocations: &relocations,
+    };
+    let min = minimize(&[source], Targets::kernel(&kernel)).unwrap();
+    assert_eq!((min.found, min.missing), (0, 1));
+}

@@ -73,6 +73,10 @@ pub(crate) fn groups<'l>(sources: &[Source<'l>], targets: Targets<'_>) -> BTreeM
             let Ok(local) = Spec::local(source.btf, relocation, kind) else {
                 continue;
             };
+            // Its own types may be followed to the field and be of no use there.
+            if Outcome::new(kind, &local, None, source.btf.endian()).is_err() {
+                continue;
+            }
             let key = asked_by(&root);
             if key.0.is_empty() {
                 continue;

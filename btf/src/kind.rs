@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Deepest chain of typedefs, qualifiers and arrays that is followed (libbpf's MAX_RESOLVE_DEPTH).
+pub(crate) const MAX_DEPTH: usize = 32;
+
 /// Kind of a type: `BTF_KIND_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]

@@ -1,10 +1,7 @@
 //! Sizes of values.
 
-use crate::kind::Kind;
+use crate::kind::{Kind, MAX_DEPTH};
 use crate::parse::Btf;
-
-/// Deepest chain of typedefs, qualifiers and arrays that is followed (libbpf's MAX_RESOLVE_DEPTH).
-pub(crate) const MAX_DEPTH: usize = 32;
 
 /// Names of the integer that is as wide as a pointer on every Linux.
 const LONG: [&[u8]; 11] = [

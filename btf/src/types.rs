@@ -200,7 +200,7 @@ impl<'b> Type<'b> {
     #[inline]
     pub fn resolved(self) -> Option<Type<'b>> {
         let mut t = self;
-        for _ in 0..=crate::size::MAX_DEPTH {
+        for _ in 0..=crate::kind::MAX_DEPTH {
             if !t.kind().is_modifier() {
                 return Some(t);
             }

@@ -1,7 +1,9 @@
 //! Access strings: `0:1:2`.
 
 use super::error::CoreError;
-use super::spec::MAX_STEPS;
+
+/// Longest access, in steps (libbpf's BPF_CORE_SPEC_MAX_LEN).
+pub(crate) const MAX_STEPS: usize = 64;
 
 /// Reads an access string: numbers with colons between them.
 pub(crate) fn steps(text: &[u8]) -> Result<Vec<i32>, CoreError> {

@@ -3,10 +3,9 @@
 use super::error::CoreError;
 use super::spec::{resolved, same_kind};
 use super::steps::Steps;
-use crate::kind::Kind;
+use crate::kind::{Kind, MAX_DEPTH};
 use crate::name::essential;
 use crate::parse::Btf;
-use crate::size::MAX_DEPTH;
 use crate::types::Type;
 
 /// Deepest nesting of prototypes (libbpf's level).

@@ -1,10 +1,11 @@
 //! The counterpart of a local access in a type of the kernel.
 
+use super::access::MAX_STEPS;
 use super::compat;
 use super::error::CoreError;
 use super::kind::CoreKind;
 use super::shape::Pair;
-use super::spec::{Accessor, MAX_STEPS, Spec, resolved};
+use super::spec::{Accessor, Spec, resolved};
 use super::steps::Steps;
 use crate::name::essential;
 use crate::parse::Btf;

@@ -3,10 +3,9 @@
 use super::compat::{both, elements};
 use super::error::CoreError;
 use super::steps::Steps;
-use crate::kind::Kind;
+use crate::kind::{Kind, MAX_DEPTH};
 use crate::name::essential;
 use crate::parse::Btf;
-use crate::size::MAX_DEPTH;
 use crate::types::Type;
 
 /// Deepest nesting of structs and prototypes (libbpf's level).

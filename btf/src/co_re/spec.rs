@@ -8,9 +8,6 @@ use crate::kind::Kind;
 use crate::parse::Btf;
 use crate::types::{Array, Type};
 
-/// Longest access, in steps (libbpf's BPF_CORE_SPEC_MAX_LEN).
-pub(crate) const MAX_STEPS: usize = 64;
-
 /// A step with a meaning: into a named member, an array, or (the first) the root or an enumerator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accessor<'b> {

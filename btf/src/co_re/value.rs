@@ -244,7 +244,7 @@ fn element_value(kind: CoreKind, spec: &Spec<'_>, id: u32) -> Result<Side, CoreE
 /// The element of an array of arrays that is no array; a load takes that much.
 fn innermost<'b>(btf: &'b Btf<'_>, t: Type<'b>) -> Result<Type<'b>, CoreError> {
     let mut t = t;
-    for _ in 0..crate::size::MAX_DEPTH {
+    for _ in 0..crate::kind::MAX_DEPTH {
         let Some(array) = t.array() else {
             return Ok(t);
         };

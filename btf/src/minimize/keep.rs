@@ -78,7 +78,7 @@ impl<'t> Kept<'t> {
     /// Keeps a type that is accessed: of arrays their elements too, whose kind and size count.
     fn leaf(&mut self, key: Key) {
         let mut key = key;
-        for _ in 0..crate::size::MAX_DEPTH {
+        for _ in 0..crate::kind::MAX_DEPTH {
             self.entry(key);
             let element = self.get(key).and_then(|t| t.array()).map(|a| a.element);
             match element.and_then(|id| self.key(key, id)) {

@@ -258,6 +258,45 @@ fn what_programs_attach_to_is_found_in_the_kernel() {
 }
 
 #[test]
+fn a_module_that_is_not_loaded_is_said_to_be_missing() {
+    let object = compile(
+        r#"
+        __attribute__((section("fentry/nf_tables:nft_trans_alloc"), used)) int inner(void *ctx) { return 0; }
+        __attribute__((section("fentry/vmlinux:vfs_read"), used)) int own(void *ctx) { return 0; }
+        __attribute__((section("fentry/vmlinux:gone"), used)) int gone(void *ctx) { return 0; }
+        "#,
+    );
+    let wish = |program| Wish::on(KERNEL).programs(&[program]);
+    let message = wish("inner").refusal(&object);
+    assert!(
+        message.contains("nft_trans_alloc in module nf_tables, which is not loaded")
+            && message.contains("modprobe nf_tables"),
+        "{message}"
+    );
+    let own = wish("own").linked(&object);
+    assert_eq!(own.plan("own").attach.as_ref().unwrap().module, None);
+    let message = wish("gone").refusal(&object);
+    assert!(message.contains("has no gone in module vmlinux"), "{message}");
+}
+
+#[test]
+fn an_offset_where_only_whole_functions_can_be_attached_to_is_refused() {
+    let object = compile(
+        r#"
+        __attribute__((section("fentry/vfs_read+0x10"), used)) int entry(void *ctx) { return 0; }
+        __attribute__((section("kprobe/vfs_read+0x10"), used)) int probe(void *ctx) { return 0; }
+        "#,
+    );
+    let message = Wish::on(KERNEL).programs(&["entry"]).refusal(&object);
+    assert!(
+        message.contains("entry: attaching fentry at vfs_read+0x10 is not supported")
+            && message.contains("use kprobe"),
+        "{message}"
+    );
+    assert!(Wish::on(KERNEL).programs(&["probe"]).resolve(&object).is_ok());
+}
+
+#[test]
 fn without_the_kernels_own_btf_they_are_refused_unless_left_out() {
     let object = compile(TARGETS);
     let without = Wish::nowhere().programs(&["entry"]);

@@ -42,11 +42,21 @@ pub fn set_all(
     for global in globals {
         by_name.entry(&global.name).or_default().push(global);
     }
+    let settable: BTreeSet<&str> = globals
+        .iter()
+        .filter(|g| g.is_settable())
+        .map(|g| g.name.as_str())
+        .collect();
     let mut written: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     let (mut errors, mut more) = (Vec::new(), 0);
     for (name, value) in values {
         let set = match by_name.get(name.as_str()).map(Vec::as_slice) {
-            None => Err(unknown(name, globals, &mut budget)),
+            // Nobody reads what could be meant by it.
+            None if errors.len() >= MAX_ERRORS => {
+                more += 1;
+                continue;
+            }
+            None => Err(unknown(name, &settable, &mut budget)),
             Some([global]) => {
                 let bytes = match written.entry(&global.section) {
                     Entry::Occupied(entry) => entry.into_mut(),
@@ -150,12 +160,7 @@ pub(super) fn bytes_of(
     }
 }
 
-fn unknown(name: &str, globals: &[Global], budget: &mut Budget) -> GlobalError {
-    let names: BTreeSet<&str> = globals
-        .iter()
-        .filter(|g| g.is_settable())
-        .map(|g| g.name.as_str())
-        .collect();
+fn unknown(name: &str, names: &BTreeSet<&str>, budget: &mut Budget) -> GlobalError {
     let listed: Vec<String> = names.iter().take(LISTED).map(|name| (*name).into()).collect();
     GlobalError::Unknown {
         name: name.chars().take(LISTED * 16).collect(),

@@ -13,12 +13,17 @@ use crate::resolve::request::{AttachTo, Request, Target};
 use crate::resolve::select::Selection;
 use crate::sec::SecTarget;
 
+/// What the kernel itself is called among its modules.
+const KERNEL: &str = "vmlinux";
+
 /// Finds the types that the programs attach to, by program.
 pub(crate) fn find(
     selection: &Selection<'_>,
     request: &Request<'_>,
 ) -> Result<BTreeMap<String, AttachBtf>, ResolveError> {
     let mut wanted = Wanted::new();
+    // What is looked for in the kernel or in one module only.
+    let mut within: BTreeMap<String, Wanted> = BTreeMap::new();
     let mut searched = Vec::new();
     for chosen in &selection.programs {
         let program = chosen.program;
@@ -39,16 +44,39 @@ pub(crate) fn find(
             program: program.name.clone(),
             kind: program.kind.to_string(),
         })?;
-        let name = format!("{prefix}{}", to.name);
-        if to.module.is_none() {
-            wanted.insert((kind, name.clone()));
+        if let SecTarget::Function { name, offset, .. } = &program.target
+            && *offset != 0
+            && !request.attach.contains_key(&program.name)
+        {
+            return Err(ResolveError::Unsupported {
+                program: program.name.clone(),
+                what: format!("attaching {} at {name}+{offset:#x}", program.kind),
+                advice: "it attaches to the start or end of a function: drop the offset, or use kprobe",
+            });
         }
+        let name = format!("{prefix}{}", to.name);
+        let place = match &to.module {
+            None => &mut wanted,
+            Some(module) => within.entry(module.clone()).or_default(),
+        };
+        place.insert((kind, name.clone()));
         searched.push((program, to, kind, name));
     }
     let Some(targets) = request.target.kernel() else {
         return Ok(BTreeMap::new());
     };
     let found = lookup::find(targets, &wanted);
+    let within: BTreeMap<String, Option<_>> = within
+        .into_iter()
+        .map(|(module, wanted)| {
+            let loaded = targets.modules.iter().find(|m| m.name == module);
+            let btf = match module.as_str() {
+                KERNEL => Some(targets.kernel),
+                _ => loaded.map(|m| &m.btf),
+            };
+            (module, btf.map(|btf| lookup::own(btf, &wanted)))
+        })
+        .collect();
     let mut out = BTreeMap::new();
     for (program, to, kind, name) in searched {
         let module_name = |index: usize| targets.modules.get(index).map(|m| m.name.clone());
@@ -56,13 +84,16 @@ pub(crate) fn find(
             None => found
                 .get(&(kind, name.clone()))
                 .map(|f| (f.id, f.module.and_then(module_name))),
-            Some("vmlinux") => lookup::find_in(targets.kernel, kind, &name).map(|id| (id, None)),
-            Some(module) => targets
-                .modules
-                .iter()
-                .find(|m| m.name == module)
-                .and_then(|m| lookup::find_in(&m.btf, kind, &name))
-                .map(|id| (id, Some(module.to_owned()))),
+            Some(module) => {
+                let own = within.get(module).and_then(Option::as_ref);
+                let own = own.ok_or_else(|| ResolveError::ModuleMissing {
+                    program: program.name.clone(),
+                    name: name.clone(),
+                    module: module.to_owned(),
+                })?;
+                let module = (module != KERNEL).then(|| module.to_owned());
+                own.get(&(kind, name.clone())).map(|id| (*id, module))
+            }
         };
         let (type_id, module) = place.ok_or_else(|| ResolveError::AttachTargetMissing {
             program: program.name.clone(),

@@ -49,8 +49,9 @@ pub(crate) fn rewrite(elf: &Elf<'_>, btf: &Btf<'_>, changes: Changes<'_>) -> Res
 }
 
 struct Fix<'f, 'c> {
-    elf: &'f Elf<'f>,
     btf: &'f Btf<'f>,
+    /// Sizes of sections by name.
+    sizes: BTreeMap<&'f str, u64>,
     changes: Changes<'c>,
     /// Functions and variables that are not to be seen from outside, though they are global.
     hidden: BTreeSet<&'f str>,
@@ -120,8 +121,9 @@ impl<'f, 'c> Fix<'f, 'c> {
             }
         }
         Fix {
-            elf,
             btf,
+            // Of several the first counts.
+            sizes: elf.sections.iter().rev().map(|s| (s.name, s.size)).collect(),
             changes,
             hidden,
             places,
@@ -198,7 +200,7 @@ impl<'f, 'c> Fix<'f, 'c> {
     /// Compilers leave sizes and offsets to the loader.
     fn section(&self, section: &str, name: &mut [u8], size: &mut u32, variables: &mut Vec<VariableDef>) {
         if *size == 0 {
-            let elf = self.elf.section(section).map_or(0, |s| s.size);
+            let elf = self.sizes.get(section).copied().unwrap_or(0);
             *size = u32::try_from(elf).unwrap_or(0);
             variables.retain_mut(|variable| {
                 let Some(t) = self.btf.get(variable.type_id).filter(|t| t.kind() == Kind::Var) else {

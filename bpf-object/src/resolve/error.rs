@@ -97,6 +97,19 @@ pub enum ResolveError {
         /// The module, if one was named.
         module: Option<String>,
     },
+    /// A module that a program names is not there to be looked at.
+    #[error(
+        "program {program} attaches to {name} in module {module}, which is not loaded on this node, or has \
+         no BTF; load the module before the program (modprobe {module}), or give the hook an alternative"
+    )]
+    ModuleMissing {
+        /// The program.
+        program: String,
+        /// The name that was looked for.
+        name: String,
+        /// The module.
+        module: String,
+    },
     /// What system call functions are called in this kernel is not known.
     #[error(
         "program {program} attaches to system call {syscall}, and what this kernel calls its function is \

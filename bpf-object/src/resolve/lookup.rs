@@ -1,9 +1,10 @@
 //! Types of the kernel by kind and name: a kernel has a hundred thousand types, an object asks for a few.
 //!
-//! A name is looked for among the strings first; types are then compared by where their names are, and
-//! nobody reads a hundred thousand names.
+//! A few names are looked for among the strings first; types are then compared by where their names are,
+//! and nobody reads a hundred thousand names. For many names, or the few types of a module, whose names
+//! may stand among all strings of the kernel, reading the types' names is the shorter way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use btf::co_re::Targets;
 use btf::{Btf, Kind};
@@ -36,28 +37,21 @@ pub(crate) fn find(targets: Targets<'_>, wanted: &Wanted) -> BTreeMap<(Kind, Str
     found
 }
 
-/// Finds one in the BTF of one module.
-pub(crate) fn find_in(btf: &Btf<'_>, kind: Kind, name: &str) -> Option<u32> {
-    let wanted = BTreeSet::from([(kind, name.to_owned())]);
-    own(btf, &wanted).into_values().next()
-}
-
-/// Own types of a BTF that are among those wanted; of several the one with the lowest id.
-fn own(btf: &Btf<'_>, wanted: &Wanted) -> BTreeMap<(Kind, String), u32> {
-    let mut names: BTreeMap<u32, &str> = BTreeMap::new();
-    for name in wanted
-        .iter()
-        .map(|(_, name)| name.as_str())
-        .collect::<BTreeSet<_>>()
-    {
-        names.extend(places(btf, name).into_iter().map(|at| (at, name)));
-    }
+/// Finds what one BTF has itself; of several types of one name the one with the lowest id.
+pub(crate) fn own(btf: &Btf<'_>, wanted: &Wanted) -> BTreeMap<(Kind, String), u32> {
     let kinds: BTreeSet<Kind> = wanted.iter().map(|(kind, _)| *kind).collect();
+    let names: HashSet<&str> = wanted.iter().map(|(_, name)| name.as_str()).collect();
+    let places: Option<HashMap<u32, &str>> = search_pays(btf, names.len()).then(|| {
+        let of = |name| places(btf, name).into_iter().map(move |at| (at, name));
+        names.iter().flat_map(|name| of(*name)).collect()
+    });
     let mut found = BTreeMap::new();
-    for t in btf.types() {
-        if kinds.contains(&t.kind())
-            && let Some(name) = names.get(&t.name_offset())
-        {
+    for t in btf.types().filter(|t| kinds.contains(&t.kind())) {
+        let name = match &places {
+            Some(places) => places.get(&t.name_offset()),
+            None => names.get(t.name()),
+        };
+        if let Some(name) = name {
             let key = (t.kind(), (*name).to_owned());
             if wanted.contains(&key) {
                 found.entry(key).or_insert(t.id());
@@ -65,6 +59,15 @@ fn own(btf: &Btf<'_>, wanted: &Wanted) -> BTreeMap<(Kind, String), u32> {
         }
     }
     found
+}
+
+/// Whether looking for so many names among all strings is less work than reading the name of each type.
+fn search_pays(btf: &Btf<'_>, names: usize) -> bool {
+    /// How many bytes are searched in the time in which one type's name is read and looked up.
+    const BYTES_PER_TYPE: usize = 512;
+    let strings: usize = parts(btf).iter().map(|(_, strings)| strings.len()).sum();
+    let types = btf.len().saturating_sub(btf.first_id()) as usize;
+    names.saturating_mul(strings) < types.saturating_mul(BYTES_PER_TYPE)
 }
 
 /// Where a name stands among the strings of a BTF and its bases: whole, or as the end of another.

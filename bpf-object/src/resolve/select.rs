@@ -12,6 +12,10 @@ use crate::resolve::struct_ops::Tables;
 /// Most functions of one program, itself included: the kernel's `BPF_MAX_SUBPROGS`.
 const MAX_FUNCTIONS: usize = 256;
 
+/// Most references of functions to functions that are followed for all programs of an object together.
+/// Real objects have some thousands.
+const MAX_FOLLOWED: usize = 8 << 20;
+
 /// A program that stays.
 pub(crate) struct Chosen<'a> {
     pub(crate) program: &'a Program,
@@ -56,6 +60,7 @@ impl<'a> Selection<'a> {
         let mut chosen: BTreeMap<usize, Chosen<'a>> = BTreeMap::new();
         let mut seen_functions = BTreeSet::new();
         let mut seen_maps = BTreeSet::new();
+        let mut walk = Walk::new(code);
         while let Some(index) = open.pop() {
             let Some(program) = programs.get(index) else {
                 continue;
@@ -69,7 +74,7 @@ impl<'a> Selection<'a> {
                     "it has no instructions",
                 )
             })?;
-            let layout = layout(code, &callees, function, &program.name)?;
+            let layout = walk.layout(code, &callees, function, &program.name)?;
             for (part, _) in layout.iter().filter(|(part, _)| seen_functions.insert(*part)) {
                 for map in maps_of(code, maps, *part).filter(|m| seen_maps.insert(*m)) {
                     let held = maps.initial.iter().filter(|i| i.map == map);
@@ -172,40 +177,67 @@ fn maps_of<'c>(code: &'c Code<'_>, maps: &'c Maps<'_>, function: usize) -> impl 
     })
 }
 
-fn layout(
-    code: &Code<'_>,
-    callees: &[Vec<usize>],
-    entry: usize,
-    program: &str,
-) -> Result<Vec<(usize, u32)>, ResolveError> {
-    let size = |function: usize| {
-        let bytes = code.functions.get(function).map_or(0, |f| f.code.len());
-        u32::try_from(bytes / INSTRUCTION).unwrap_or(u32::MAX)
-    };
-    let mut out = vec![(entry, 0)];
-    let mut next = size(entry);
-    let mut seen = BTreeSet::new();
-    // What is being laid out, and how many of its callees are done.
-    let mut open = vec![(entry, 0usize)];
-    while let Some((function, done)) = open.pop() {
-        let Some(callee) = callees.get(function).and_then(|c| c.get(done)) else {
-            continue;
-        };
-        open.push((function, done + 1));
-        if !seen.insert(*callee) {
-            continue;
+/// Lays out the functions of one program after the other.
+struct Walk {
+    /// The last program that each function was met in, by the number of the walk.
+    seen: Vec<u32>,
+    number: u32,
+    /// How many references of functions to functions were followed.
+    followed: usize,
+}
+
+impl Walk {
+    fn new(code: &Code<'_>) -> Self {
+        Walk {
+            seen: vec![0; code.functions.len()],
+            number: 0,
+            followed: 0,
         }
-        out.push((*callee, next));
-        if out.len() > MAX_FUNCTIONS {
-            return Err(ResolveError::TooMany {
-                program: program.into(),
-                what: "functions",
-                size: out.len(),
-                limit: MAX_FUNCTIONS,
-            });
-        }
-        next = next.saturating_add(size(*callee));
-        open.push((*callee, 0));
     }
-    Ok(out)
+
+    fn layout(
+        &mut self,
+        code: &Code<'_>,
+        callees: &[Vec<usize>],
+        entry: usize,
+        program: &str,
+    ) -> Result<Vec<(usize, u32)>, ResolveError> {
+        let size = |function: usize| {
+            let bytes = code.functions.get(function).map_or(0, |f| f.code.len());
+            u32::try_from(bytes / INSTRUCTION).unwrap_or(u32::MAX)
+        };
+        let too_many = |what, size, limit| ResolveError::TooMany {
+            program: program.into(),
+            what,
+            size,
+            limit,
+        };
+        self.number = self.number.saturating_add(1);
+        let mut out = vec![(entry, 0)];
+        let mut next = size(entry);
+        // What is being laid out, and how many of its callees are done.
+        let mut open = vec![(entry, 0usize)];
+        while let Some((function, done)) = open.pop() {
+            let Some(callee) = callees.get(function).and_then(|c| c.get(done)) else {
+                continue;
+            };
+            self.followed += 1;
+            if self.followed > MAX_FOLLOWED {
+                let what = "calls to follow, with those of programs before it";
+                return Err(too_many(what, self.followed, MAX_FOLLOWED));
+            }
+            open.push((function, done + 1));
+            match self.seen.get_mut(*callee) {
+                Some(seen) if *seen != self.number => *seen = self.number,
+                _ => continue,
+            }
+            out.push((*callee, next));
+            if out.len() > MAX_FUNCTIONS {
+                return Err(too_many("functions", out.len(), MAX_FUNCTIONS));
+            }
+            next = next.saturating_add(size(*callee));
+            open.push((*callee, 0));
+        }
+        Ok(out)
+    }
 }

@@ -95,6 +95,27 @@ fn configuration_that_is_missing_is_named_where_a_program_needs_it() {
     );
 }
 
+#[test]
+fn a_program_is_not_blamed_for_configuration_that_only_another_needs() {
+    let object = with_head(
+        r#"
+        extern int CONFIG_ONE __kconfig;
+        extern int CONFIG_TWO __kconfig;
+        extern int CONFIG_THREE __kconfig;
+        static __attribute__((noinline)) int sub(int x) { return x + CONFIG_TWO; }
+        SEC("tp/a/b") int first(void *c) { return sub(CONFIG_ONE); }
+        SEC("tp/a/b") int second(void *c) { return CONFIG_THREE; }
+        "#,
+    );
+    for (program, names) in [("first", "CONFIG_ONE, CONFIG_TWO"), ("second", "CONFIG_THREE")] {
+        let message = Wish::nowhere().programs(&[program]).refusal(&object);
+        let expected = format!("program {program} needs {names} of the kernel's configuration");
+        assert!(message.starts_with(&expected), "{message}");
+    }
+    let message = Wish::nowhere().refusal(&object);
+    assert!(!message.contains("CONFIG_THREE"), "{message}");
+}
+
 const KSYMS: &str = r#"
 extern const void bpf_link_fops __ksym;
 extern const void maybe __ksym __weak;
@@ -305,6 +326,23 @@ fn what_the_kernel_lacks_is_refused_with_its_name_and_only_where_it_is_used() {
         1,
         "weak ones do without"
     );
+}
+
+#[test]
+fn without_btf_an_extern_of_the_kernel_is_refused_with_what_the_compiler_left_out() {
+    let source = format!(
+        r#"{HEAD}
+        extern void bpf_rcu_read_lock(void) __ksym;
+        SEC("tp/a/b") int locks(void *c) {{ bpf_rcu_read_lock(); return 0; }}
+        "#
+    );
+    let object = common::compile_with(&source, &["-target", "bpf"]);
+    let message = Wish::nowhere().refusal(&object);
+    assert!(
+        message.contains("program locks uses bpf_rcu_read_lock") && message.contains("with -g"),
+        "{message}"
+    );
+    assert!(!message.contains("__ksym"), "it is declared so: {message}");
 }
 
 #[test]

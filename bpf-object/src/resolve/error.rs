@@ -162,14 +162,18 @@ pub enum ResolveError {
     },
     /// A symbol that nothing defines.
     #[error(
-        "program {program} uses {name}, which nothing defines; define it in the object, or declare it with \
-         __ksym or __kconfig if it is the kernel's"
+        "program {program} uses {name}, which nothing defines; define it in the object, or {} if it is the \
+         kernel's",
+        if *.has_btf { "declare it with __ksym or __kconfig" }
+        else { "compile the object with -g, without which it does not say so," }
     )]
     Undefined {
         /// The program.
         program: String,
         /// The symbol.
         name: String,
+        /// Whether the object has BTF, which says what is the kernel's.
+        has_btf: bool,
     },
     /// Something that no loader of ours can express.
     #[error("{program}: {what} is not supported; {advice}")]

@@ -1,6 +1,6 @@
 //! Externs settled: kernel configuration, kernel symbols, kernel functions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use btf::{Btf, Endian, Kind, co_re};
 
@@ -81,13 +81,14 @@ pub(crate) fn settle(
         .collect();
     let found = search(context, &uses, &declared);
     let mut settled = Settled::default();
-    for (function, reference, symbol) in uses {
+    for (function, reference, symbol) in uses.iter().copied() {
         let name = context.elf.symbols.get(symbol).map_or("", |s| s.name);
         let owner = || context.selection.owner(function);
         let Some(declared) = declared.get(name).filter(|d| d.kind != ExternKind::Undefined) else {
             return Err(ResolveError::Undefined {
                 program: owner(),
                 name: name.into(),
+                has_btf: context.btf.is_some(),
             });
         };
         let bytes = code.get_mut(&function).map_or(&mut [][..], |c| c.as_mut_slice());
@@ -101,7 +102,7 @@ pub(crate) fn settle(
         match declared.kind {
             ExternKind::Kconfig => {
                 let value = layout.places.get(name).filter(|_| !reference.call);
-                let value = value.ok_or_else(|| kconfig_missing(context, layout, function, name))?;
+                let value = value.ok_or_else(|| kconfig_missing(context, layout, &uses, function))?;
                 settled
                     .kconfig
                     .insert((function, reference.at), u64::from(*value));
@@ -115,14 +116,30 @@ pub(crate) fn settle(
     Ok(settled)
 }
 
-fn kconfig_missing(context: &Context<'_, '_>, layout: &Layout, function: usize, name: &str) -> ResolveError {
-    // All that this program lacks, for one look at the kernel's configuration.
-    let owner = context.selection.owner(function);
-    let mut names = vec![name.to_owned()];
-    names.extend(layout.missing.iter().filter(|n| *n != name).cloned());
+/// All that the program lacks which this function is part of, for one look at the kernel's configuration.
+fn kconfig_missing(
+    context: &Context<'_, '_>,
+    layout: &Layout,
+    uses: &[(usize, Reference, usize)],
+    function: usize,
+) -> ResolveError {
+    let program = context.selection.owner(function);
+    let parts: BTreeSet<usize> = context
+        .selection
+        .programs
+        .iter()
+        .filter(|chosen| chosen.program.name == program)
+        .flat_map(|chosen| chosen.layout.iter().map(|(function, _)| *function))
+        .collect();
+    let used: BTreeSet<&str> = uses
+        .iter()
+        .filter(|(function, ..)| parts.contains(function))
+        .filter_map(|(.., symbol)| Some(context.elf.symbols.get(*symbol)?.name))
+        .collect();
+    let missing = layout.missing.iter().filter(|n| used.contains(n.as_str()));
     ResolveError::KconfigMissing {
-        program: owner,
-        names,
+        program,
+        names: missing.cloned().collect(),
     }
 }
 

@@ -356,3 +356,22 @@ fn more_functions_than_the_kernel_takes_are_refused() {
         "{message}"
     );
 }
+
+#[test]
+fn an_exception_callback_is_refused_where_its_program_is_chosen() {
+    let object = with_head(
+        r#"
+        extern void bpf_throw(__u64 cookie) __ksym __weak;
+        NOINLINE int handler(__u64 cookie) { return 77; }
+        SEC("tc") __attribute__((btf_decl_tag("exception_callback:handler")))
+        int throws(struct __sk_buff *c) { bpf_throw(3); return 0; }
+        SEC("tc") int plain(void *c) { return 0; }
+        "#,
+    );
+    let message = Wish::nowhere().refusal(&object);
+    assert!(
+        message.contains("throws: the exception callback handler is not supported"),
+        "{message}"
+    );
+    assert!(Wish::nowhere().programs(&["plain"]).resolve(&object).is_ok());
+}

@@ -11,6 +11,7 @@ mod btf_fix;
 mod core;
 mod elf_out;
 mod error;
+mod exceptions;
 mod ext_out;
 mod externs;
 mod image;
@@ -75,6 +76,9 @@ fn run(elf: &Elf<'_>, request: &Request<'_>) -> Result<Resolved, ResolveError> {
     map_types::check(&infos, request.map_sizes)?;
     let tables = Tables::read(elf, &code, btf.as_ref(), request.target)?;
     let selection = Selection::new(&programs, request.programs, &code, &maps, &tables)?;
+    if let Some(btf) = &btf {
+        exceptions::check(btf, &selection)?;
+    }
     let mut bytes: BTreeMap<usize, Vec<u8>> = selection
         .owners
         .keys()

@@ -368,3 +368,46 @@ fn maps_are_created_in_the_sizes_that_were_asked_for() {
         );
     }
 }
+
+#[test]
+fn an_object_linked_of_two_runs_what_the_linker_chose() {
+    let parts = [
+        r#"
+        static volatile int shared = 5;
+        __weak NOINLINE int over(int x) { asm volatile(""); return x + 100; }
+        __weak NOINLINE int first(int x) { asm volatile(""); return x + 200; }
+        extern int other;
+        extern int from_other(int);
+        static long each(__u32 i, int *total) { *total += shared; return 0; }
+        SEC("xdp") int calls(void *c) { return over(1) + first(2) + other + from_other(4); }
+        SEC("xdp") int loops(void *c) { int total = 0; bpf_loop(4, each, &total, 0); return total; }
+        "#,
+        r#"
+        static volatile int shared = 7;
+        int other = 1000;
+        NOINLINE int over(int x) { asm volatile(""); return x + 300; }
+        __weak NOINLINE int first(int x) { asm volatile(""); return x + 400; }
+        static NOINLINE int own(int x) { asm volatile(""); return x * 2 + shared; }
+        NOINLINE int from_other(int x) { return own(x); }
+        static long each(__u32 i, int *total) { *total += shared; return 0; }
+        SEC("xdp") int loops_too(void *c) { int total = 0; bpf_loop(4, each, &total, 0); return total; }
+        "#,
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let linked = dir.path().join("linked.bpf.o");
+    let mut linker = std::process::Command::new("bpftool");
+    linker.args(["gen", "object"]).arg(&linked);
+    for (number, source) in parts.iter().enumerate() {
+        let part = dir.path().join(format!("{number}.bpf.o"));
+        std::fs::write(&part, with_head(source)).unwrap();
+        linker.arg(part);
+    }
+    let run_linker = linker.output().expect("bpftool runs (apt-get install bpftool)");
+    assert!(run_linker.status.success(), "{run_linker:?}");
+    let resolved = here().resolve(&std::fs::read(&linked).unwrap()).unwrap();
+    let mut ebpf = open(&resolved.elf);
+    load_all(&mut ebpf);
+    // The strong `over`, the first of two weak ones, and each file's own static things.
+    assert_eq!(run(&ebpf, "calls"), 301 + 202 + 1000 + 15);
+    assert_eq!((run(&ebpf, "loops"), run(&ebpf, "loops_too")), (20, 28));
+}

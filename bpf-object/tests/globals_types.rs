@@ -113,7 +113,7 @@ fn after(endian: Endian, definitions: &[D], size: usize, value: &Value) -> Resul
 #[case::array_of_arrays(&[array(1, 3), array(2, 4)], "int[4][3]")]
 #[case::open_array(&[array(1, 0)], "int[]")]
 #[case::const_array(&[array(1, 2), qualifier(Kind::Const, 2)], "const int[2]")]
-#[case::function_pointer(&[function(1), D::Ptr(2)], "int (*)(…)")]
+#[case::function_pointer(&[function(1), D::Ptr(2)], "int (*)(void)")]
 #[case::anonymous_enum(&[D::Enum { wide: false, name: vec![], size: 4, signed: false, values: vec![] }], "enum {…}")]
 #[case::union(&[composite(true, false, 0, &[])], "union s")]
 #[case::declared_only(&[D::Fwd { name: b"f".to_vec(), union: false }], "struct f")]
@@ -173,7 +173,7 @@ fn enums_of_any_size_and_sign(#[case] definition: D, #[case] value: Value, #[cas
 #[case::function_pointer(
     vec![function(0), D::Ptr(1)],
     json!(0),
-    "global x (void (*)(…)) cannot be set: it is a pointer, and addresses are known in the running kernel only"
+    "global x (void (*)(void)) cannot be set: it is a pointer, and addresses are known in the running kernel only"
 )]
 #[case::declared_only(
     vec![D::Fwd { name: b"f".to_vec(), union: false }],

@@ -298,7 +298,7 @@ fn values_are_written_as_libbpf_writes_them(#[case] of: T, #[case] config: &str,
 #[case::function(
     T::Func,
     "",
-    "extern CONFIG_X has the type void (…); `__kconfig` externs are bool, enum libbpf_tristate, integers of 1, 2, 4 or \
+    "extern CONFIG_X has the type void (void); `__kconfig` externs are bool, enum libbpf_tristate, integers of 1, 2, 4 or \
      8 bytes, and arrays of char"
 )]
 fn what_libbpf_refuses_is_refused_with_the_reason(

@@ -47,7 +47,7 @@ fn declare(btf: &Btf<'_>, id: u32, inner: String, depth: u32, left: &mut u32) ->
     }
     *left = fewer;
     let Some(t) = btf.get(id) else {
-        return with(&format!("/* no type {id} */"), &inner);
+        return with("?", &inner);
     };
     match t.kind() {
         Kind::Ptr => {
@@ -85,19 +85,43 @@ fn declare(btf: &Btf<'_>, id: u32, inner: String, depth: u32, left: &mut u32) ->
             )
         }
         Kind::Const | Kind::Volatile | Kind::Restrict => {
-            let word = t.kind().as_str();
-            let of_pointer = btf.get(t.size_or_type()).is_some_and(|t| t.kind() == Kind::Ptr);
-            if of_pointer {
-                declare(btf, t.size_or_type(), with(word, &inner), depth, left)
-            } else {
-                format!("{word} {}", declare(btf, t.size_or_type(), inner, depth, left))
+            let (words, under) = qualifiers(t);
+            match under {
+                // Of the pointer itself, and not of what it points to.
+                Some(pointer) if pointer.kind() == Kind::Ptr => {
+                    declare(btf, pointer.id(), with(&words, &inner), depth, left)
+                }
+                Some(t) => format!("{words} {}", declare(btf, t.id(), inner, depth, left)),
+                None => with(&format!("{words} ?"), &inner),
             }
         }
-        Kind::TypeTag => declare(btf, t.size_or_type(), inner, depth, left),
-        Kind::Var | Kind::DeclTag => declare(btf, t.size_or_type(), inner, depth, left),
-        Kind::Func => declare(btf, t.size_or_type(), with(t.name(), &inner), depth, left),
+        Kind::TypeTag | Kind::Var | Kind::Func | Kind::DeclTag => {
+            declare(btf, t.size_or_type(), inner, depth, left)
+        }
         _ => with(&base(&t), &inner),
     }
+}
+
+/// Qualifiers that stand together, each once, and the type under them; `None` if there is none.
+fn qualifiers(t: Type<'_>) -> (String, Option<Type<'_>>) {
+    let mut words: Vec<&str> = Vec::new();
+    let mut t = t;
+    for _ in 0..MAX_DEPTH {
+        match t.kind() {
+            Kind::Const | Kind::Volatile | Kind::Restrict => {
+                if !words.contains(&t.kind().as_str()) {
+                    words.push(t.kind().as_str());
+                }
+            }
+            Kind::TypeTag => {}
+            _ => return (words.join(" "), Some(t)),
+        }
+        match t.btf().get(t.size_or_type()) {
+            Some(next) => t = next,
+            None => break,
+        }
+    }
+    (words.join(" "), None)
 }
 
 fn with(base: &str, inner: &str) -> String {
@@ -135,6 +159,7 @@ fn base(t: &Type<'_>) -> String {
         Kind::Fwd if t.flag() => "union",
         Kind::Fwd => "struct",
         Kind::Void => return "void".into(),
+        _ if t.name().is_empty() => return "?".into(),
         _ => return t.name().to_owned(),
     };
     match t.name() {

@@ -113,6 +113,14 @@ fn sample() -> Vec<u8> {
             flag: false,
         }, // 18
         D::Ptr(18),    // 19
+        D::Qualifier {
+            kind: Kind::Const,
+            target: 21,
+        }, // 20
+        D::Qualifier {
+            kind: Kind::Volatile,
+            target: 2,
+        }, // 21
     ] {
         b.add(&definition);
     }
@@ -140,7 +148,8 @@ fn declarations_are_spelled_as_a_programmer_would() {
         (16, "int n[]"),
         (17, "int *n[2][4]"),
         (19, "int *n"),
-        (99, "/* no type 99 */ n"),
+        (99, "? n"),
+        (20, "int *const volatile n"),
     ] {
         assert_eq!(btf.c_declaration(id, "n"), expected, "type {id}");
     }

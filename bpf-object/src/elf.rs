@@ -381,6 +381,45 @@ fn checked_name(name: &[u8], what: impl Fn() -> String) -> Result<&str, InspectE
     std::str::from_utf8(name).map_err(|e| InspectError::malformed(what(), e))
 }
 
+/// The contents of the `license` section; `None` if there is none or it is empty.
+pub(crate) fn license(elf: &Elf<'_>) -> Option<String> {
+    let data = elf.section("license")?.data;
+    let end = data
+        .iter()
+        .position(|b| *b == 0)
+        .unwrap_or(data.len())
+        .min(MAX_NAME);
+    let text = utf8_prefix(data.get(..end)?);
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Runs `f` on the bytes at an address that is a multiple of eight, where the ELF reader wants
+/// them; copies them only if they are not there already.
+pub(crate) fn with_aligned<T>(bytes: &[u8], f: impl FnOnce(&[u8]) -> T) -> T {
+    if bytes.as_ptr().align_offset(8) == 0 {
+        return f(bytes);
+    }
+    let mut copy = vec![0u8; bytes.len().saturating_add(8)];
+    let start = copy.as_ptr().align_offset(8);
+    match copy.get_mut(start..).and_then(|c| c.get_mut(..bytes.len())) {
+        Some(place) => {
+            place.copy_from_slice(bytes);
+            f(place)
+        }
+        // Unaligned: the reader says so instead of reading.
+        None => f(bytes),
+    }
+}
+
+/// The byte order that a file says it has; the reader tells what is wrong with one that says none.
+pub(crate) fn stated_endian(object: &[u8]) -> Endian {
+    match object.get(5) {
+        Some(1) => Endian::Little,
+        Some(2) => Endian::Big,
+        _ => Endian::HOST,
+    }
+}
+
 fn machine_name(machine: elf::Machine) -> String {
     match machine {
         elf::EM_X86_64 => "x86-64".into(),

@@ -2,16 +2,15 @@
 
 use btf::Endian;
 
-use crate::bytes::{MAX_NAME, utf8_prefix};
 use crate::code::Code;
 use crate::core_relo::CoreRelocation;
-use crate::elf::Elf;
+use crate::elf::{Elf, license, with_aligned};
 use crate::error::InspectError;
 use crate::externs::{self, Extern};
+use crate::initial::{self, InitialEntry};
 use crate::map::{self, Map};
 use crate::program::{self, Program};
 use crate::relocations;
-use crate::resolve::{InitialEntry, initial_entries};
 use crate::subprogram::{self, Subprogram};
 
 /// What an object holds.
@@ -57,7 +56,7 @@ pub fn inspect_for(bytes: &[u8], endian: Endian) -> Result<ObjectInfo, InspectEr
         let subprograms = subprogram::read(&elf, &code, &programs);
         let btf = elf.btf()?;
         let maps = map::read(&elf, btf.as_ref())?;
-        let initial = initial_entries(&elf, &code, btf.as_ref(), &maps, &programs)?;
+        let initial = initial::entries(&elf, &code, btf.as_ref(), &maps, &programs)?;
         let externs = externs::read(&elf, btf.as_ref())?;
         let co_re = match &btf {
             Some(btf) => relocations::read(&elf, btf)?,
@@ -115,34 +114,5 @@ impl ObjectInfo {
                 && !text.is_empty()
                 && r.source_line.as_ref().is_some_and(|l| l.text == text)
         })
-    }
-}
-
-pub(crate) fn license(elf: &Elf<'_>) -> Option<String> {
-    let data = elf.section("license")?.data;
-    let end = data
-        .iter()
-        .position(|b| *b == 0)
-        .unwrap_or(data.len())
-        .min(MAX_NAME);
-    let text = utf8_prefix(data.get(..end)?);
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// Runs `f` on the bytes at an address that is a multiple of eight, where the ELF reader wants
-/// them; copies them only if they are not there already.
-pub(crate) fn with_aligned<T>(bytes: &[u8], f: impl FnOnce(&[u8]) -> T) -> T {
-    if bytes.as_ptr().align_offset(8) == 0 {
-        return f(bytes);
-    }
-    let mut copy = vec![0u8; bytes.len().saturating_add(8)];
-    let start = copy.as_ptr().align_offset(8);
-    match copy.get_mut(start..).and_then(|c| c.get_mut(..bytes.len())) {
-        Some(place) => {
-            place.copy_from_slice(bytes);
-            f(place)
-        }
-        // Unaligned: the reader says so instead of reading.
-        None => f(bytes),
     }
 }

@@ -22,6 +22,7 @@ mod error;
 mod externs;
 pub mod globals;
 mod info;
+mod initial;
 mod instruction;
 pub mod kconfig;
 mod kind;
@@ -42,14 +43,15 @@ pub use elf::MAX_OBJECT_SIZE;
 pub use error::{InspectError, SizeLimit};
 pub use externs::{Extern, ExternKind};
 pub use info::{ObjectInfo, inspect, inspect_for};
+pub use initial::{InitialEntry, InitialValue};
 pub use kind::ProgramKind;
 pub use map::{Map, MapSource, Pinning};
 pub use map_type::map_type_name;
 pub use normalise::for_aya;
 pub use program::Program;
 pub use resolve::{
-    AttachBtf, AttachTo, InitialEntry, InitialValue, KernelBtfUse, LoadPlan, Loader, MapSize, OwnReason,
-    Poisoned, ProgramPlan, Request, ResolveError, Resolved, StructOpsPlan, Target, resolve,
+    AttachBtf, AttachTo, KernelBtfUse, LoadPlan, Loader, MapSize, OwnReason, Poisoned, ProgramPlan, Request,
+    ResolveError, Resolved, StructOpsPlan, Target, resolve,
 };
 pub use sec::{Sec, SecTarget, parse_sec};
 pub use subprogram::{Caller, Subprogram};

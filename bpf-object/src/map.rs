@@ -279,7 +279,15 @@ fn read_definition(btf: &Btf<'_>, variable: Type<'_>) -> Result<Map, InspectErro
             "pinning" => map.pinning = Pinning::from_raw(number()?),
             // Slots of a map of maps or programs: each holds an id.
             "values" => map.value_size = 4,
-            _ => {}
+            "numa_node" | "map_extra" => {
+                number()?;
+            }
+            other => {
+                return Err(bad(format!(
+                    "member {other:?} is none that a map has; write one of type, max_entries, map_flags, map_extra, \
+                     numa_node, key, key_size, value, value_size, values, pinning"
+                )));
+            }
         }
     }
     if map.map_type == 0 {

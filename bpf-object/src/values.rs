@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use btf::{Btf, Endian};
+use btf::Btf;
 use serde_json::Value;
 
-use crate::elf::{Elf, SymbolType};
+use crate::elf::{Elf, SymbolType, stated_endian, with_aligned};
 use crate::error::InspectError;
 use crate::globals::{Global, GlobalError, globals, set_all};
-use crate::info::with_aligned;
 use crate::kconfig::{Facts, Kconfig, KconfigData, KconfigError, resolve_kconfig};
 
 /// Why values do not go into an object.
@@ -116,15 +115,6 @@ fn opened<T>(
         let btf = elf.btf()?;
         f(&elf, btf.as_ref())
     })
-}
-
-/// The byte order that a file says it has; the reader tells what is wrong with one that says none.
-pub(crate) fn stated_endian(object: &[u8]) -> Endian {
-    match object.get(5) {
-        Some(1) => Endian::Little,
-        Some(2) => Endian::Big,
-        _ => Endian::HOST,
-    }
 }
 
 fn joined<E: std::fmt::Display>(errors: &[E]) -> String {

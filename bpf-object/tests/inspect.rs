@@ -329,3 +329,27 @@ fn an_object_that_would_allocate_much_is_refused() {
     let huge = vec![0u8; bpf_object::MAX_OBJECT_SIZE + 1];
     assert!(matches!(inspect(&huge), Err(InspectError::TooLarge { .. })));
 }
+
+#[test]
+fn a_map_with_a_member_that_no_map_has_is_refused_as_libbpf_does() {
+    let object = compile(
+        r#"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entires, 16);
+    __type(key, int);
+    __type(value, int);
+} counts SEC(".maps");
+SEC("xdp") int run(void *ctx) { int k = 0; return bpf_map_lookup_elem(&counts, &k) ? 1 : 2; }
+"#,
+    );
+    let message = inspect(&object).unwrap_err().to_string();
+    assert!(
+        message.contains(
+            "map \"counts\": member \"max_entires\" is none that a map has; write one of type, max_entries, "
+        ),
+        "{message}"
+    );
+}

@@ -8,10 +8,10 @@ use object::build::elf::{Builder, Relocation, SectionData, SectionId, SymbolId};
 use object::{Endianness, elf};
 
 use crate::elf::{Elf, Symbol, SymbolType};
+use crate::initial::Maps;
 use crate::map::Map;
 use crate::resolve::error::ResolveError;
 use crate::resolve::image::{Link, Section, To, data_sections};
-use crate::resolve::maps::Maps;
 
 /// Everything that goes into the file.
 pub(crate) struct Contents<'c, 'a> {

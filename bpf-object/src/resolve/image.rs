@@ -7,11 +7,11 @@ use btf::Endian;
 use crate::code::{Code, Reference, Target};
 use crate::elf::{Elf, MAX_OBJECT_SIZE};
 use crate::error::{InspectError, SizeLimit};
+use crate::initial::Maps;
 use crate::instruction::{INSTRUCTION, Instruction, LOAD_64, PSEUDO_CALL};
 use crate::map::{Map, MapSource};
 use crate::resolve::error::ResolveError;
 use crate::resolve::externs::Settled;
-use crate::resolve::maps::Maps;
 use crate::resolve::names::loading;
 use crate::resolve::select::Selection;
 

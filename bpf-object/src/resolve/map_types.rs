@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use btf::{Array, Btf, Definition, Kind, MemberDef};
 
+use crate::initial::{Maps, PROG_ARRAY, structure};
 use crate::map::{Map, MapSource};
 use crate::resolve::error::ResolveError;
-use crate::resolve::maps::{Maps, PROG_ARRAY, structure};
 use crate::resolve::request::MapSize;
 
 /// Types to add, and the variables that get them.

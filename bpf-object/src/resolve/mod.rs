@@ -18,7 +18,6 @@ mod image;
 mod kconfig;
 mod lookup;
 mod map_types;
-mod maps;
 mod names;
 mod plan;
 mod planning;
@@ -29,28 +28,24 @@ mod struct_ops;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-pub(crate) use maps::entries as initial_entries;
-
 pub use error::ResolveError;
 pub use plan::{
-    AttachBtf, InitialEntry, InitialValue, KernelBtfUse, LoadPlan, Loader, OwnReason, Poisoned, ProgramPlan,
-    Resolved, StructOpsPlan,
+    AttachBtf, KernelBtfUse, LoadPlan, Loader, OwnReason, Poisoned, ProgramPlan, Resolved, StructOpsPlan,
 };
 pub use request::{AttachTo, MapSize, Request, Target};
 
 use self::externs::Context;
-use self::maps::Maps;
 use self::planning::Needs;
 use self::select::Selection;
 use self::struct_ops::Tables;
 use crate::code::Code;
 use crate::elf::Elf;
-use crate::info::{license, with_aligned};
+use crate::elf::{license, stated_endian, with_aligned};
+use crate::initial::Maps;
 use crate::kind::ProgramKind;
 use crate::map::{self, Map, MapSource};
 use crate::program;
 use crate::relocations;
-use crate::values::stated_endian;
 
 /// Section names for configuration values; the first that the object does not use itself.
 const KCONFIG: [&str; 2] = [".rodata.kconfig", ".rodata.kconfig.1"];

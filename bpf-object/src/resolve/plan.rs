@@ -1,5 +1,6 @@
 //! What stands beside the resolved ELF: [`LoadPlan`].
 
+use crate::initial::InitialEntry;
 use crate::kind::ProgramKind;
 use crate::sec::SecTarget;
 
@@ -126,26 +127,6 @@ pub struct StructOpsPlan {
     pub value: Vec<u8>,
     /// Where in the value the descriptor of which program goes, as 8 bytes.
     pub functions: Vec<(u32, String)>,
-}
-
-/// What a map holds from the start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InitialEntry {
-    /// The map.
-    pub map: String,
-    /// The key.
-    pub index: u32,
-    /// The value.
-    pub value: InitialValue,
-}
-
-/// A value of a map of maps or of programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InitialValue {
-    /// A map of the object.
-    Map(String),
-    /// A program of the object.
-    Program(String),
 }
 
 /// What needs the kernel's own BTF, since it goes by type ids.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::{Code, Target};
+use crate::initial::{Maps, Value};
 use crate::instruction::INSTRUCTION;
 use crate::program::Program;
 use crate::resolve::error::ResolveError;
-use crate::resolve::maps::{Maps, Value};
 use crate::resolve::struct_ops::Tables;
 
 /// Most functions of one program, itself included: the kernel's `BPF_MAX_SUBPROGS`.

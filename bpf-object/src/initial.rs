@@ -10,7 +10,6 @@ use crate::elf::{Elf, SymbolType};
 use crate::error::InspectError;
 use crate::map::{Map, MapSource};
 use crate::program::Program;
-use crate::resolve::plan::{InitialEntry, InitialValue};
 
 /// `BPF_MAP_TYPE_PROG_ARRAY`.
 pub(crate) const PROG_ARRAY: u32 = 3;
@@ -18,6 +17,26 @@ pub(crate) const PROG_ARRAY: u32 = 3;
 const MAX_INITIAL: usize = 16_384;
 /// Bytes of one slot of `values`.
 const SLOT: u64 = 8;
+
+/// What a map holds from the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitialEntry {
+    /// The map.
+    pub map: String,
+    /// The key.
+    pub index: u32,
+    /// The value.
+    pub value: InitialValue,
+}
+
+/// A value of a map of maps or of programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InitialValue {
+    /// A map of the object.
+    Map(String),
+    /// A program of the object.
+    Program(String),
+}
 
 /// A map's definition in the file.
 pub(crate) struct Definition<'a> {

@@ -1,5 +1,7 @@
 //! Functions of an object, and what their instructions refer to.
 
+use std::collections::BTreeMap;
+
 use crate::elf::{Elf, Relocation, Symbol, SymbolType};
 use crate::error::InspectError;
 use crate::instruction::{CALL, INSTRUCTION, Instruction, LOAD_64};
@@ -233,4 +235,18 @@ fn call_target(base: u64, immediate: i32) -> Option<u64> {
 
 fn bad(function: &str, detail: &str) -> InspectError {
     InspectError::malformed(format!("function {function:?}"), detail)
+}
+
+/// Sections with instructions by their names, which `.BTF.ext` goes by.
+pub(crate) fn executable<'e>(elf: &'e Elf<'_>) -> Result<BTreeMap<&'e str, usize>, InspectError> {
+    let mut out = BTreeMap::new();
+    for (index, section) in elf.sections.iter().enumerate().filter(|(_, s)| s.executable) {
+        if out.insert(section.name, index).is_some() && section.size > 0 {
+            return Err(InspectError::malformed(
+                format!("section {:?}", section.name),
+                "there are two of this name, and its BTF does not tell which of them it means",
+            ));
+        }
+    }
+    Ok(out)
 }

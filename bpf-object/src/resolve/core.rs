@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use btf::co_re::{CoreKind, Outcome, Patched, Relocator, Targets, patch};
 use btf::{Btf, BtfExt};
 
-use crate::code::Code;
+use crate::code::{Code, executable};
 use crate::core_relo::CoreRelocation;
 use crate::elf::Elf;
 use crate::resolve::error::ResolveError;
-use crate::resolve::ext_out::executable;
 use crate::resolve::plan::KernelBtfUse;
 use crate::resolve::request::Target;
 use crate::resolve::select::Selection;

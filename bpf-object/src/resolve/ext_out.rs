@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use btf::{Btf, BtfExt, Builder, Endian, FunctionInfo, LineInfo};
 
+use crate::code::executable;
 use crate::elf::Elf;
 use crate::error::InspectError;
 use crate::relocations::{malformed, section_name};
@@ -119,20 +120,6 @@ impl Source {
         out.extend(lines);
         out
     }
-}
-
-/// Sections with instructions by their names, which `.BTF.ext` goes by.
-pub(crate) fn executable<'e>(elf: &'e Elf<'_>) -> Result<BTreeMap<&'e str, usize>, InspectError> {
-    let mut out = BTreeMap::new();
-    for (index, section) in elf.sections.iter().enumerate().filter(|(_, s)| s.executable) {
-        if out.insert(section.name, index).is_some() && section.size > 0 {
-            return Err(InspectError::malformed(
-                format!("section {:?}", section.name),
-                "there are two of this name, and its BTF does not tell which of them it means",
-            ));
-        }
-    }
-    Ok(out)
 }
 
 /// One part of `.BTF.ext`: for each section its name, how many records, and the records.

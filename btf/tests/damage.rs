@@ -3,7 +3,8 @@
 
 use btf::co_re::{Relocator, Targets};
 use btf::{
-    Btf, Builder, Definition as D, Endian, EnumeratorDef, Kind, MemberDef, RelocationInfo, Source, minimize,
+    Btf, Builder, Definition as D, Endian, EnumeratorDef, Kind, MemberDef, ParameterDef, RelocationInfo,
+    Source, minimize,
 };
 
 fn int(name: &str) -> D {
@@ -136,4 +137,82 @@ fn a_relocation_that_its_own_object_does_not_bear_is_missing_and_not_found() {
     };
     let min = minimize(&[source], Targets::kernel(&kernel)).unwrap();
     assert_eq!((min.found, min.missing), (0, 1));
+}
+
+#[test]
+fn chains_of_equal_pointers_are_written_in_time() {
+    // Two chains that are equal from their ends on: 20,000 pointers each.
+    let length = 20_000u32;
+    let chain = |first: u32| (1..length).map(move |i| D::Ptr(first + i)).chain([D::Ptr(0)]);
+    let named = |name: &str, target| D::Typedef {
+        name: name.into(),
+        target,
+    };
+    let mut types = vec![named("a", 3), named("b", 3 + length)];
+    types.extend(chain(3).chain(chain(3 + length)));
+    let (bytes, _) = btf(&types, &[]);
+    let kernel = Btf::parse(bytes).unwrap();
+    let (bytes, relocations) = btf(
+        &[named("a", 3), named("b", 3), D::Ptr(0)],
+        &[
+            (FIELD_OFFSET, 1, "0"),
+            (TYPE_EXISTS, 1, "0"),
+            (FIELD_OFFSET, 2, "0"),
+            (TYPE_EXISTS, 2, "0"),
+        ],
+    );
+    let object = Btf::parse(bytes.as_slice()).unwrap();
+    let source = Source {
+        btf: &object,
+        relocations: &relocations,
+    };
+    let started = std::time::Instant::now();
+    let min = minimize(&[source], Targets::kernel(&kernel)).unwrap();
+    // What is left: void, the two names, one chain.
+    assert_eq!(Btf::parse(min.bytes).unwrap().len(), 1 + 2 + length);
+    // A bound on hanging, not on speed.
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn a_type_that_stands_for_others_may_turn_out_equal_to_another() {
+    let prototype = |parameters: &[u32]| D::FuncProto {
+        returns: 0,
+        parameters: parameters
+            .iter()
+            .map(|id| ParameterDef {
+                name: Vec::new(),
+                type_id: *id,
+            })
+            .collect(),
+    };
+    // Pointers to pointers to pointers; that 7 and 8 are equal is seen before that both are equal to 6.
+    let types = [
+        D::Ptr(0),
+        D::Ptr(0),
+        D::Ptr(1),
+        D::Ptr(2),
+        D::Typedef {
+            name: b"run".to_vec(),
+            target: 9,
+        },
+        D::Ptr(3),
+        D::Ptr(4),
+        D::Ptr(4),
+        prototype(&[6, 7, 8]),
+    ];
+    let (bytes, relocations) = btf(&types, &[(TYPE_EXISTS, 5, "0")]);
+    let btf = Btf::parse(bytes.as_slice()).unwrap();
+    let source = Source {
+        btf: &btf,
+        relocations: &relocations,
+    };
+    let min = minimize(&[source], Targets::kernel(&btf)).unwrap();
+    let small = Btf::parse(min.bytes).unwrap();
+    let mut relocator = Relocator::new(&btf, Targets::kernel(&small));
+    assert_eq!(relocator.relocate(&relocations[0]).unwrap().value, Some(1));
+    let run = small.find(Kind::FuncProto, b"").unwrap();
+    let parameters: Vec<u32> = run.parameters().map(|p| p.type_id).collect();
+    assert_eq!(parameters, [parameters[0]; 3]);
+    assert_eq!(small.len(), 1 + 3 + 2);
 }

@@ -5,6 +5,7 @@
 //! kernel. Types, members and enumerators that no answer depends on are left out, and so are typedefs,
 //! qualifiers and the names of types that are only reached through others.
 
+mod equal;
 mod group;
 mod keep;
 mod write;

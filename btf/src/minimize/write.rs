@@ -1,7 +1,8 @@
 //! Writes what is kept: types by their order in the kernel, equal ones once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use super::equal::Equal;
 use super::group::asked_by;
 use super::keep::{Keep, Kept, Key};
 use crate::builder::{Builder, Definition as D, EnumeratorDef, MemberDef, ParameterDef};
@@ -10,22 +11,15 @@ use crate::size::is_long;
 use crate::types::Array;
 
 pub(crate) fn write(kept: &Kept<'_>) -> Vec<u8> {
-    let stands_for = equal(kept);
-    let written = kept
-        .types
-        .keys()
-        .copied()
-        .filter(|key| !stands_for.contains_key(key));
-    let ids: HashMap<Key, u32> = written.zip(1..).collect();
-    let id = |key: Key| {
-        let key = stands_for.get(&key).unwrap_or(&key);
-        ids.get(key).copied().unwrap_or(0)
-    };
+    let equal = Equal::new(kept);
+    let written = kept.types.keys().copied().filter(|key| equal.is_written(*key));
+    let ids: HashMap<u32, u32> = written.filter_map(|key| equal.of(key)).zip(1..).collect();
+    let id = |key: Key| equal.of(key).and_then(|n| ids.get(&n).copied()).unwrap_or(0);
     let kernel = kept.targets.kernel;
     let mut builder = Builder::new(kernel.endian());
     let mut has_long = false;
     for (key, keep) in &kept.types {
-        if !ids.contains_key(key) {
+        if !equal.is_written(*key) {
             continue;
         }
         let Some(definition) = define(kept, *key, keep, &id) else {
@@ -47,40 +41,8 @@ pub(crate) fn write(kept: &Kept<'_>) -> Vec<u8> {
     builder.finish()
 }
 
-/// Nameless types that are equal to an earlier one, and that one. (Pointers to nothing, above all.)
-fn equal(kept: &Kept<'_>) -> BTreeMap<Key, Key> {
-    let mut stands_for: BTreeMap<Key, Key> = BTreeMap::new();
-    loop {
-        let before = stands_for.len();
-        let numbers: HashMap<Key, u32> = kept.types.keys().copied().zip(1..).collect();
-        let id = |key: Key| {
-            let key = stands_for.get(&key).unwrap_or(&key);
-            numbers.get(key).copied().unwrap_or(0)
-        };
-        let mut seen: HashMap<D, Key> = HashMap::new();
-        let mut more = Vec::new();
-        for (key, keep) in &kept.types {
-            if stands_for.contains_key(key) || keep.named {
-                continue;
-            }
-            if let Some(definition) = define(kept, *key, keep, &id) {
-                match seen.entry(definition) {
-                    std::collections::hash_map::Entry::Occupied(first) => more.push((*key, *first.get())),
-                    std::collections::hash_map::Entry::Vacant(new) => {
-                        new.insert(*key);
-                    }
-                }
-            }
-        }
-        stands_for.extend(more);
-        if stands_for.len() == before {
-            return stands_for;
-        }
-    }
-}
-
 /// What is left of a type, with the ids of the types that it refers to.
-fn define(kept: &Kept<'_>, key: Key, keep: &Keep, id: &dyn Fn(Key) -> u32) -> Option<D> {
+pub(super) fn define(kept: &Kept<'_>, key: Key, keep: &Keep, id: &dyn Fn(Key) -> u32) -> Option<D> {
     let t = kept.get(key)?;
     let to = |target: u32| kept.key(key, target).map_or(0, id);
     let own_name = t.name_bytes().to_vec();

@@ -1,7 +1,7 @@
 //! What fuzzing found: odd and damaged BTF is read, found and cut down as is said of it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use btf::co_re::{Relocator, Targets};
+use btf::co_re::{CoreError, Relocator, Targets};
 use btf::{
     Btf, Builder, Definition as D, Endian, EnumeratorDef, Kind, MemberDef, ParameterDef, RelocationInfo,
     Source, minimize,
@@ -215,4 +215,26 @@ fn a_type_that_stands_for_others_may_turn_out_equal_to_another() {
     let parameters: Vec<u32> = run.parameters().map(|p| p.type_id).collect();
     assert_eq!(parameters, [parameters[0]; 3]);
     assert_eq!(small.len(), 1 + 3 + 2);
+}
+
+#[test]
+fn many_relocations_with_many_candidates_are_given_up_before_they_take_all_memory() {
+    let many = 10_000;
+    let kernel: Vec<D> = std::iter::once(int("int"))
+        .chain((0..many).map(|i| structure("s", &[("x", 1, i * 8)])))
+        .collect();
+    let (bytes, _) = btf(&kernel, &[]);
+    let kernel = Btf::parse(bytes).unwrap();
+    let asked = vec![(FIELD_OFFSET, 2, "0"); many as usize];
+    let (bytes, relocations) = btf(&[int("int"), structure("s", &[])], &asked);
+    let object = Btf::parse(bytes.as_slice()).unwrap();
+    let source = Source {
+        btf: &object,
+        relocations: &relocations,
+    };
+    let targets = Targets::kernel(&kernel);
+    assert_eq!(minimize(&[source], targets), Err(CoreError::TooComplex));
+    let mut relocator = Relocator::new(&object, targets);
+    let last = relocations.iter().find_map(|r| relocator.relocate(r).err());
+    assert_eq!(last, Some(CoreError::TooComplex));
 }

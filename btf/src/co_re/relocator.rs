@@ -64,6 +64,7 @@ impl<'l, 't> Relocator<'l, 't> {
         let mut first: Option<(Outcome<'t>, u32)> = None;
         let mut matching = Vec::new();
         for candidate in candidates.iter().copied() {
+            self.steps.take_candidate()?;
             let Some(btf) = self.targets.btf(candidate) else {
                 continue;
             };

@@ -118,39 +118,48 @@ impl Group<'_> {
         kept: &mut Kept<'t>,
         steps: &mut Steps,
     ) -> Result<usize, CoreError> {
-        let mut all: Vec<(Candidate, Vec<Answered<'t>>)> = Vec::new();
-        for candidate in &self.candidates {
-            let answers = self
-                .asked
-                .iter()
-                .map(|asked| asked.answer(targets, *candidate, steps))
-                .collect::<Result<Vec<_>, _>>()?;
-            if answers.iter().any(|(answer, _)| *answer != Answer::Nothing) {
-                all.push((*candidate, answers));
+        // Answers of one candidate at a time: all of them would be as many as relocations times candidates.
+        let answers = |candidate: Candidate, steps: &mut Steps| {
+            let answers = self.asked.iter().map(|a| a.answer(targets, candidate, steps));
+            answers.collect::<Result<Vec<Answered<'t>>, _>>()
+        };
+        let mut found = vec![false; self.asked.len()];
+        let mut first: Option<(Candidate, Vec<Answered<'t>>)> = None;
+        let (mut others, mut alike) = (Vec::new(), true);
+        for candidate in self.candidates.iter().copied() {
+            let own = answers(candidate, steps)?;
+            let mut has_some = false;
+            for (found, (answer, _)) in found.iter_mut().zip(&own) {
+                has_some |= *answer != Answer::Nothing;
+                *found |= *answer != Answer::Nothing;
+            }
+            if !has_some {
+                continue;
+            }
+            match &first {
+                None => first = Some((candidate, own)),
+                Some((_, known)) => {
+                    alike &= own.iter().map(|a| &a.0).eq(known.iter().map(|a| &a.0));
+                    others.push(candidate);
+                }
             }
         }
-        let found = (0..self.asked.len())
-            .filter(|i| {
-                all.iter()
-                    .any(|(_, a)| a.get(*i).is_some_and(|(a, _)| *a != Answer::Nothing))
-            })
-            .count();
         // Types that answer alike (a kernel's BTF has some twice) are as good as one. Otherwise all are
         // needed: which of them counts depends on the relocations that came before.
-        let alike = all.split_first().is_some_and(|(first, others)| {
-            others
-                .iter()
-                .all(|(_, o)| o.iter().map(|a| &a.0).eq(first.1.iter().map(|a| &a.0)))
-        });
         if alike {
-            all.truncate(1);
+            others.clear();
         }
-        for (candidate, answers) in &all {
-            for (asked, answer) in self.asked.iter().zip(answers) {
-                asked.keep(*candidate, answer, kept, steps)?;
-            }
+        let mut keep = |candidate, answers: &[Answered<'t>], steps: &mut Steps| {
+            let mut each = self.asked.iter().zip(answers);
+            each.try_for_each(|(asked, answer)| asked.keep(candidate, answer, kept, steps))
+        };
+        if let Some((candidate, known)) = &first {
+            keep(*candidate, known, steps)?;
         }
-        Ok(found)
+        for candidate in others {
+            keep(candidate, &answers(candidate, steps)?, steps)?;
+        }
+        Ok(found.into_iter().filter(|f| *f).count())
     }
 
     /// Of candidates that are kept, maybe as parts of others, keeps what makes their shapes not match: what
@@ -178,6 +187,7 @@ impl Asked<'_> {
         candidate: Candidate,
         steps: &mut Steps,
     ) -> Result<Answered<'t>, CoreError> {
+        steps.take_candidate()?;
         let Some(btf) = targets.btf(candidate) else {
             return Ok((Answer::Nothing, None));
         };

@@ -192,6 +192,35 @@ fn a_struct_of_all_members_it_can_have_is_searched_within_bounds() {
     );
 }
 
+#[test]
+fn externs_of_types_that_are_not_supported_are_named_up_to_a_bound() {
+    let count = 1000;
+    let mut definitions = vec![D::Float {
+        name: b"float".to_vec(),
+        size: 4,
+    }];
+    definitions.extend((0..count).map(|i| D::Var {
+        name: format!("CONFIG_{i}").into_bytes(),
+        target: 1,
+        linkage: Linkage::Extern,
+    }));
+    definitions.push(D::Datasec {
+        name: b".kconfig".to_vec(),
+        size: 0,
+        variables: (0..count)
+            .map(|i| VariableDef {
+                type_id: i + 2,
+                offset: 0,
+                size: 4,
+            })
+            .collect(),
+    });
+    let encoded = encode(Endian::Little, &definitions);
+    let btf = Btf::parse(encoded.as_slice()).unwrap();
+    let errors = resolve_kconfig(&btf, None, &Facts::default(), &|_| false).unwrap_err();
+    assert_eq!(errors.len(), 64);
+}
+
 // === any types, any values ===
 
 fn name() -> impl Strategy<Value = Vec<u8>> {

@@ -88,7 +88,10 @@ pub fn resolve_kconfig(
     facts: &Facts,
     is_weak: &dyn Fn(&str) -> bool,
 ) -> Result<KconfigData, Vec<KconfigError>> {
-    let (externs, size) = placed(btf, MAX_KCONFIG)?;
+    let (externs, size) = placed(btf, MAX_KCONFIG).map_err(|mut errors| {
+        errors.truncate(MAX_ERRORS);
+        errors
+    })?;
     let mut data = KconfigData {
         bytes: vec![0; size as usize],
         ..KconfigData::default()

@@ -4,9 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bpf_object::{
-    ExternKind, Kconfig, KconfigPlace, MapSize, ObjectInfo, Request, Target, inspect_for, resolve,
-};
+use bpf_object::kconfig::{KconfigData, KconfigEntry};
+use bpf_object::{ExternKind, MapSize, ObjectInfo, Request, Target, inspect_for, resolve};
 use bpfleet_fuzz::bounded;
 use btf::Btf;
 use btf::co_re::Targets;
@@ -29,16 +28,7 @@ fn run(how: u8, data: &[u8]) {
     };
     let Ok(info) = inspect_for(data, order) else {
         // The same is wrong.
-        let nothing = Request {
-            target: Target::None,
-            programs: None,
-            attach: &BTreeMap::new(),
-            globals: &BTreeMap::new(),
-            kconfig: None,
-            ksyms: &BTreeMap::new(),
-            map_sizes: &BTreeMap::new(),
-            syscall_prefix: None,
-        };
+        let nothing = Request::new(Target::None);
         if let Err(error) = resolve(data, &nothing) {
             assert!(!error.to_string().is_empty());
         }
@@ -53,18 +43,19 @@ fn run(how: u8, data: &[u8]) {
     };
     let some: BTreeSet<String> = info.programs.iter().map(|p| p.name.clone()).step_by(2).collect();
     let names = |kind: ExternKind| info.externs.iter().filter(move |e| e.kind == kind);
-    let places = names(ExternKind::Kconfig)
-        .zip(0..)
-        .map(|(e, i)| {
-            (
-                e.name.clone(),
-                KconfigPlace {
-                    offset: i * 4,
-                    size: [4, 1, 8][i as usize % 3],
-                },
-            )
-        })
-        .collect();
+    let values = KconfigData {
+        bytes: vec![1; 64],
+        entries: names(ExternKind::Kconfig)
+            .zip(0..)
+            .map(|(e, i)| KconfigEntry {
+                name: e.name.clone(),
+                offset: i * 4,
+                size: [4, 1, 8][i as usize % 3],
+                is_set: true,
+            })
+            .collect(),
+        shortened: Vec::new(),
+    };
     let ksyms = names(ExternKind::Ksym)
         .map(|e| (e.name.clone(), 0x1122_3344_5566_7788))
         .collect();
@@ -82,10 +73,7 @@ fn run(how: u8, data: &[u8]) {
         programs: (how & 8 != 0).then_some(&some),
         attach: &BTreeMap::new(),
         globals: &BTreeMap::new(),
-        kconfig: (how & 16 == 0).then_some(Kconfig {
-            bytes: &[1; 64],
-            entries: &places,
-        }),
+        kconfig: (how & 16 == 0).then_some(&values),
         ksyms: &ksyms,
         map_sizes: &if how & 32 == 0 {
             BTreeMap::new()

@@ -2,7 +2,8 @@
 
 use btf::{Btf, Definition as D, Kind, RelocationInfo};
 
-use crate::recipe::{LONG, NAME, NAMES, PART, Part, SAME, WANT};
+use crate::input::{LONG, NAMES};
+use crate::recipe::{CODES, NAME, PART, Part, SAME, WANT};
 
 /// Writes a recipe.
 pub struct Writer {
@@ -53,9 +54,8 @@ impl Writer {
         self.number(relocation.type_id);
         self.out.push(steps.len().min(15) as u8);
         self.out.extend(steps.iter().take(15));
-        let codes = [0x61, 0x79, 0x63, 0xb7, 0xb4, 0x18, 0x71, 0x7a];
         self.out
-            .push(codes.iter().position(|c| *c == code).unwrap_or(3) as u8 * 2);
+            .push(CODES.iter().position(|c| *c == code).unwrap_or(3) as u8 * 2);
     }
 
     fn number(&mut self, value: u32) {

@@ -4,8 +4,10 @@
 //! proportion to it.
 
 mod encode;
+mod input;
 mod read;
 mod recipe;
+mod types;
 
 use std::alloc::System;
 use std::sync::Once;

@@ -238,3 +238,29 @@ fn many_relocations_with_many_candidates_are_given_up_before_they_take_all_memor
     let last = relocations.iter().find_map(|r| relocator.relocate(r).err());
     assert_eq!(last, Some(CoreError::TooComplex));
 }
+
+#[test]
+fn what_many_relocations_refer_to_is_followed_once() {
+    let length = 50_000u32;
+    let mut types = vec![D::Typedef {
+        name: b"a".to_vec(),
+        target: 2,
+    }];
+    types.extend((3..length).map(D::Ptr));
+    types.push(D::Ptr(0));
+    let (bytes, _) = btf(&types, &[]);
+    let kernel = Btf::parse(bytes).unwrap();
+    let mut asked = vec![(TYPE_EXISTS, 1, "0"); 20_000];
+    asked.push((FIELD_OFFSET, 1, "0"));
+    let (bytes, relocations) = btf(&[types[0].clone(), D::Ptr(0)], &asked);
+    let object = Btf::parse(bytes.as_slice()).unwrap();
+    let source = Source {
+        btf: &object,
+        relocations: &relocations,
+    };
+    let started = std::time::Instant::now();
+    let min = minimize(&[source], Targets::kernel(&kernel)).unwrap();
+    assert_eq!((min.found, min.missing), (1, 20_000));
+    // A bound on hanging, not on speed.
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+}

@@ -30,6 +30,8 @@ pub(crate) struct Kept<'t> {
     pub(crate) types: BTreeMap<Key, Keep>,
     /// What relocations look for.
     pub(crate) asked: HashSet<group::Key>,
+    /// Types of which all parts are kept, and theirs.
+    whole: BTreeSet<Key>,
 }
 
 impl<'t> Kept<'t> {
@@ -38,6 +40,7 @@ impl<'t> Kept<'t> {
             targets,
             types: BTreeMap::new(),
             asked,
+            whole: BTreeSet::new(),
         }
     }
 
@@ -94,9 +97,8 @@ impl<'t> Kept<'t> {
         let mut open: Vec<Key> = self.root(candidate).into_iter().collect();
         // That a part is kept already does not mean that its own parts are: shapes are compared only as
         // far as they agree.
-        let mut seen = BTreeSet::new();
         while let Some(key) = open.pop() {
-            if !seen.insert(key) {
+            if !self.whole.insert(key) {
                 continue;
             }
             self.entry(key).parts = true;

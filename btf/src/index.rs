@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use crate::bytes::Bytes;
 use crate::name::essential;
 use crate::parse::Btf;
 
@@ -23,50 +22,19 @@ struct Entry {
     next: u32,
 }
 
-/// Calls `each` with id and string offset of every own type that is looked up by name.
-#[inline]
-fn named(btf: &Btf<'_>, mut each: impl FnMut(u32, u32)) {
-    let bytes = Bytes::new(btf.bytes(), btf.endian());
-    for (first, word) in (0u32..).step_by(64).zip(btf.looked_up()) {
-        let mut left = *word;
-        while left != 0 {
-            let own = first + left.trailing_zeros();
-            left &= left - 1;
-            let at = btf.own_offsets().get(own as usize);
-            if let Some(name) = at
-                .and_then(|at| bytes.u32(*at as usize))
-                .filter(|name| *name != 0)
-            {
-                // Ids fit: opening has seen to it.
-                each(btf.first_id().saturating_add(own), name);
-            }
-        }
-    }
-}
-
 /// The same as [`NameIndex::find`] for several names at once, without a table: ids for each name.
 pub(crate) fn scan(btf: &Btf<'_>, names: &[&[u8]]) -> Vec<Vec<u32>> {
-    // Most names are told apart by their first bytes, which costs one look at them.
-    let mut starts = [0u64; 64];
-    for start in names.iter().filter_map(|name| start(name)) {
-        if let Some(word) = starts.get_mut(start / 64) {
-            *word |= 1 << (start % 64);
-        }
-    }
+    let starts = Starts::new(names);
     let wanted: HashMap<&[u8], usize> = names.iter().copied().zip(0..).collect();
     let mut found = vec![Vec::new(); names.len()];
-    named(btf, |id, offset| {
-        let worth = btf
-            .string_from(offset)
-            .and_then(start)
-            .is_some_and(|start| starts.get(start / 64).is_some_and(|w| w >> (start % 64) & 1 != 0));
-        if worth
+    for (id, offset) in btf.named() {
+        if btf.string_from(offset).is_some_and(|name| starts.maybe(name))
             && let Some(name) = btf.string(offset)
             && let Some(ids) = wanted.get(essential(name)).and_then(|i| found.get_mut(*i))
         {
             ids.push(id);
         }
-    });
+    }
     // A name that is asked for several times was found for one of these.
     for (i, name) in names.iter().enumerate() {
         if let Some(known) = wanted.get(name).filter(|known| **known != i) {
@@ -79,26 +47,55 @@ pub(crate) fn scan(btf: &Btf<'_>, names: &[&[u8]]) -> Vec<Vec<u32>> {
     found
 }
 
-/// Twelve bits of a name's first three bytes; `None` for an empty one. Names shorter than that end in a NUL
-/// or `___`: what follows does not count.
-#[inline]
-fn start(name: &[u8]) -> Option<usize> {
-    let mut bits = 0;
-    for (at, shift) in [(0, 0), (1, 3), (2, 6)] {
-        match name.get(at) {
-            Some(0) | None => break,
-            // A flavour may begin here.
-            Some(b'_') if at > 0 => break,
-            Some(byte) => bits ^= usize::from(*byte) << shift,
+/// The first three bytes of some names as bits: most other names are told apart from them by one look.
+struct Starts(Vec<u64>);
+
+impl Starts {
+    fn new(names: &[&[u8]]) -> Self {
+        let mut starts = Starts(vec![0; 1024]);
+        for name in names {
+            match name {
+                // What follows a short name is its end or a flavour.
+                [] => {}
+                [a] => (0..=255).for_each(|c| [0, b'_'].iter().for_each(|b| starts.set([*a, *b, c]))),
+                [a, b] => [0, b'_'].iter().for_each(|c| starts.set([*a, *b, *c])),
+                [a, b, c, ..] => starts.set([*a, *b, *c]),
+            }
+        }
+        starts
+    }
+
+    /// Word and bit of three bytes.
+    #[inline]
+    fn place(bytes: [u8; 3]) -> (usize, u32) {
+        let [a, b, c] = bytes;
+        let hash = u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9e37_79b1) >> 16;
+        ((hash >> 6) as usize, hash & 63)
+    }
+
+    fn set(&mut self, bytes: [u8; 3]) {
+        let (word, bit) = Self::place(bytes);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= 1 << bit;
         }
     }
-    (name.first().copied().unwrap_or(0) != 0).then_some(bits & 0xfff)
+
+    /// Whether what begins here may be one of the names, with what comes after its end. Of the last two
+    /// bytes of all strings nothing is known.
+    #[inline]
+    fn maybe(&self, text: &[u8]) -> bool {
+        let Some(bytes) = text.first_chunk() else {
+            return true;
+        };
+        let (word, bit) = Self::place(*bytes);
+        self.0.get(word).is_some_and(|word| word >> bit & 1 != 0)
+    }
 }
 
 impl NameIndex {
     pub(crate) fn new(btf: &Btf<'_>) -> Self {
-        let mut entries = Vec::with_capacity(btf.own_offsets().len() / 4);
-        named(btf, |id, offset| {
+        let mut entries = Vec::with_capacity(btf.len() as usize / 4);
+        for (id, offset) in btf.named() {
             if let Some(name) = btf.string(offset).filter(|name| !name.is_empty()) {
                 entries.push(Entry {
                     id,
@@ -106,7 +103,7 @@ impl NameIndex {
                     next: NONE,
                 });
             }
-        });
+        }
         let size = entries.len().next_power_of_two().max(1);
         let mut heads = vec![NONE; size];
         // Backwards, so that every chain goes by ascending ids.

@@ -23,17 +23,6 @@ impl<'a> Bytes<'a> {
         })
     }
 
-    /// Two words that stand side by side.
-    #[inline]
-    pub(crate) fn two_u32(&self, at: usize) -> Option<[u32; 2]> {
-        let raw = self.data.get(at..)?.first_chunk::<8>()?;
-        let both = match self.endian {
-            Endian::Little => u64::from_le_bytes(*raw),
-            Endian::Big => u64::from_be_bytes(*raw).rotate_left(32),
-        };
-        Some([both as u32, (both >> 32) as u32])
-    }
-
     /// `len` bytes from `at`.
     pub(crate) fn slice(&self, at: usize, len: usize) -> Option<Bytes<'a>> {
         Some(Bytes {

@@ -75,16 +75,34 @@ const LAYOUT: [(Kind, u8, u8); 20] = [
     (Kind::Enum64, 12, 0),
 ];
 
-/// Marks a number that is no kind in [`SIZES`].
-const UNKNOWN: u8 = u8::MAX;
+/// How many bytes a type of a kind has.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Without its elements; 0 for a number that is no kind.
+    fixed: u32,
+    /// All ones if an element has 12 bytes.
+    twelve: u32,
+    /// All ones if an element has 8 bytes.
+    eight: u32,
+}
 
-/// Bytes per element and fixed bytes by the five bits of a kind: a table without branches, for opening
-/// BTF is one pass over it.
-const SIZES: [(u8, u8); 32] = {
-    let mut sizes = [(0, UNKNOWN); 32];
+/// The same by the five bits of a kind, with masks in place of a product: where the next type begins is
+/// what opening waits for.
+const SIZES: [Size; 32] = {
+    let nothing = Size {
+        fixed: 0,
+        twelve: 0,
+        eight: 0,
+    };
+    let mut sizes = [nothing; 32];
     let mut number = 1;
     while number < LAYOUT.len() {
-        sizes[number] = (LAYOUT[number].1, LAYOUT[number].2);
+        let (_, each, fixed) = LAYOUT[number];
+        sizes[number] = Size {
+            fixed: 12 + fixed as u32,
+            twelve: if each == 12 { u32::MAX } else { 0 },
+            eight: if each == 8 { u32::MAX } else { 0 },
+        };
         number += 1;
     }
     sizes
@@ -106,11 +124,12 @@ pub(crate) fn vlen(info: u32) -> u32 {
 #[inline]
 pub(crate) fn size(info: u32) -> Option<usize> {
     // Five bits: always within the table.
-    let (each, fixed) = SIZES[(number(info) & 31) as usize];
-    if fixed == UNKNOWN {
+    let size = SIZES[(number(info) & 31) as usize];
+    if size.fixed == 0 {
         return None;
     }
-    Some(12 + usize::from(fixed) + usize::from(each) * vlen(info) as usize)
+    let count = vlen(info);
+    Some((size.fixed + ((count * 12) & size.twelve) + ((count * 8) & size.eight)) as usize)
 }
 
 /// Kinds that are looked up by name, as bits.

@@ -352,6 +352,22 @@ fn pass(data: &[u8], header: &Header, first_id: u32) -> Result<Pass, BtfError> {
             limit: u64::from(u32::MAX / 2),
         });
     }
+    // Once for each byte order: who reads a hundred thousand types does not ask for it at each.
+    match header.endian {
+        Endian::Little => walk(start, bytes, first_id, u32::from_le_bytes),
+        Endian::Big => walk(start, bytes, first_id, u32::from_be_bytes),
+    }
+}
+
+#[inline(always)]
+fn walk(
+    start: usize,
+    bytes: Bytes<'_>,
+    first_id: u32,
+    word_of: impl Fn([u8; 4]) -> u32,
+) -> Result<Pass, BtfError> {
+    let data = bytes.data;
+    let end = data.len();
     // A kernel's types have 20 to 24 bytes in the mean; what is not used is not touched either.
     let most = (end - start) / 18;
     let mut pass = Pass {
@@ -366,16 +382,16 @@ fn pass(data: &[u8], header: &Header, first_id: u32) -> Result<Pass, BtfError> {
         // Names of up to 64 types: written whether they count or not, which spares a branch that no
         // processor foresees.
         let (mut names, mut named) = ([0u32; 64], 0usize);
-        for bit in 0..64u32 {
-            if at >= end {
-                break;
-            }
-            if bit % BLOCK == 0 {
+        let mut bit = 0u32;
+        while bit < 64 && at < end {
+            if bit.is_multiple_of(BLOCK) {
                 // It fits: `end` does.
                 pass.blocks.push(at as u32);
             }
-            let [name, info] = bytes.two_u32(at).ok_or_else(|| cut(at + 12, end))?;
-            let id = first_id.saturating_add(pass.count);
+            let head = data.get(at..).and_then(|rest| rest.first_chunk::<8>());
+            let [a, b, c, d, e, f, g, h] = *head.ok_or_else(|| cut(at + 12, end))?;
+            let (name, info) = (word_of([a, b, c, d]), word_of([e, f, g, h]));
+            let id = first_id.saturating_add(pass.count + bit);
             let size = kind::size(info).ok_or_else(|| BtfError::UnknownKind {
                 id,
                 kind: kind::number(info),
@@ -389,9 +405,10 @@ fn pass(data: &[u8], header: &Header, first_id: u32) -> Result<Pass, BtfError> {
             }
             named += counts as usize;
             word |= u64::from(counts) << bit;
-            pass.count += 1;
+            bit += 1;
             at += size;
         }
+        pass.count += bit;
         pass.looked_up.push(word);
         pass.names.extend_from_slice(names.get(..named).unwrap_or(&[]));
     }

@@ -55,8 +55,9 @@ mkdir -p "$work"
 temporary=$(mktemp -d)
 trap 'rm -rf "$temporary"' EXIT
 
-# Dependencies and build scripts stay as they are: flags go to the target alone, and the target is named.
-build() {
+# instrumented COMMAND…: cargo for the fuzz targets. Build scripts stay as they are: flags go to the target alone,
+# for the target is named.
+instrumented() {
   local flags=(
     -Cpasses=sancov-module
     -Cllvm-args=-sanitizer-coverage-level=4
@@ -66,7 +67,7 @@ build() {
   ) all
   all=$(printf '%s\x1f' "${flags[@]}")
   env -u RUSTFLAGS CARGO_ENCODED_RUSTFLAGS="${all%$'\x1f'}" \
-    cargo build --quiet --locked --release --bins --target "$host" --target-dir "$out"
+    cargo "$1" --quiet --locked --release --target "$host" --target-dir "$out" "${@:2}"
 }
 
 # example NAME ARGUMENT…
@@ -119,11 +120,11 @@ pick() {
 step "building the fuzz targets"
 if [ -n "$short" ]; then
   cargo fmt --check
-  cargo clippy --quiet --locked --all-targets --target-dir "$out" -- -D warnings
+  instrumented clippy --all-targets -- -D warnings
 else
   example seeds "$work/seeds"
 fi
-build
+instrumented build --bins
 [ "$seconds" -eq 0 ] || step "fuzzing, ${seconds}s each"
 for target in "${targets[@]}"; do
   [ "$seconds" -eq 0 ] || fuzz "$target"

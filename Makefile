@@ -27,7 +27,7 @@ e2e: ## what takes too long for CI: faults of nodes, parts and ways out in real 
 	@scripts/e2e.sh
 
 bench-btf: setup ## what the btf crate costs beside libbpf and bpftool, as one table (3 minutes)
-	@cargo bench --quiet --package btf --bench table
+	@scripts/bench-btf.sh
 
 fuzz: setup ## ten minutes of inputs that nobody would write, for each reader of objects and BTF (more: scripts/fuzz.sh --help)
 	@scripts/fuzz.sh

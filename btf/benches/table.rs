@@ -143,6 +143,8 @@ fn fraction(ratio: f64) -> String {
 }
 
 fn run(command: &mut Command) {
+    // cargo sets it for what it starts, and the loader would look through its folders first.
+    command.env_remove("LD_LIBRARY_PATH");
     let status = command.stdout(Stdio::null()).status().expect("it starts");
     assert!(status.success(), "{command:?}: {status}");
 }
@@ -153,13 +155,15 @@ fn whole_process(objects: &[Object], kernels: &[Kernel]) -> Row {
         .or_else(|_| tempfile::tempdir())
         .unwrap();
     let (mine, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+    // As it is released, without shared libraries; else as cargo built it for this run.
+    let command = std::env::var_os("BTF_COMMAND").unwrap_or_else(|| env!("CARGO_BIN_EXE_btf").into());
     let mut cells = Vec::new();
     for kernel in some(kernels, 6) {
         for object in some(objects, 5) {
             cells.push(paired(
                 15,
                 || {
-                    run(Command::new(env!("CARGO_BIN_EXE_btf"))
+                    run(Command::new(&command)
                         .arg("min")
                         .arg(&object.path)
                         .arg("--btf")

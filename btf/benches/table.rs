@@ -115,17 +115,18 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// Medians in milliseconds of two things done in turn, and the median of their ratios. Each is done once
-/// unmeasured before it is measured: what the other left in the processor's caches is not its matter.
+/// Medians in milliseconds of two things, and the median of their ratios. They are done in turn, so that both
+/// meet the machine as it is just then; in each turn some times unmeasured and then some times measured, for
+/// what the other left in the processor's caches and the kernel's free memory is not its matter.
 fn paired(rounds: usize, mut a: impl FnMut(), mut b: impl FnMut()) -> (f64, f64, f64) {
+    fn turn(f: &mut impl FnMut()) -> f64 {
+        f();
+        f();
+        median((0..3).map(|_| timed(&mut *f).as_secs_f64() * 1e3).collect())
+    }
     let (mut first, mut second, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    a();
-    b();
     for _ in 0..rounds {
-        let (x, y) = (
-            timed(&mut a).as_secs_f64() * 1e3,
-            timed(&mut b).as_secs_f64() * 1e3,
-        );
+        let (x, y) = (turn(&mut a), turn(&mut b));
         first.push(x);
         second.push(y);
         ratios.push(x / y);
@@ -161,7 +162,7 @@ fn whole_process(objects: &[Object], kernels: &[Kernel]) -> Row {
     for kernel in some(kernels, 6) {
         for object in some(objects, 5) {
             cells.push(paired(
-                15,
+                5,
                 || {
                     run(Command::new(&command)
                         .arg("min")
@@ -204,7 +205,7 @@ fn opening(kernels: &[Kernel]) -> Row {
         .iter()
         .map(|kernel| {
             paired(
-                11,
+                5,
                 || drop(black_box(Btf::parse(kernel.bytes.as_slice()).unwrap())),
                 || drop(black_box(libbpf::Btf::new(&kernel.bytes).unwrap())),
             )
@@ -226,7 +227,7 @@ fn minimizing(objects: &[Object], kernels: &[Kernel]) -> Row {
         for object in some(objects, 10) {
             let local = Btf::parse(object.btf.as_slice()).unwrap();
             cells.push(paired(
-                7,
+                3,
                 || {
                     let source = Source {
                         btf: &local,
@@ -263,7 +264,7 @@ fn minimizing_many(objects: &[Object], kernels: &[Kernel]) -> Row {
         .map(|kernel| {
             let btf = Btf::parse(kernel.bytes.as_slice()).unwrap();
             let (ours, theirs, ratio) = paired(
-                3,
+                1,
                 || {
                     for (local, object) in locals.iter().zip(objects) {
                         let source = Source {

@@ -25,8 +25,8 @@ fn main() -> Outcome<()> {
     for target in ["parse", "relocate", "minimize", "inspect", "resolve", "globals"] {
         fs::create_dir_all(into.join(target))?;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let kernel = compile(&into, &root.join("fuzz/seeds/kernel.c"), "bpf")?;
+    let into = into.canonicalize()?;
+    let kernel = compile(&into, "fuzz/seeds/kernel.c", "bpf")?;
     let kernel = section(&kernel, ".BTF")?.ok_or("the kernel's object has no BTF")?;
     for (source, target) in [
         ("fuzz/seeds/tools.bpf.c", "bpf"),
@@ -42,7 +42,7 @@ fn main() -> Outcome<()> {
             .unwrap_or_default()
             .to_string_lossy();
         let name = format!("{name}-{target}");
-        let object = compile(&into, &root.join(source), target)?;
+        let object = compile(&into, source, target)?;
         fs::write(into.join("inspect").join(&name), &object)?;
         for how in [0, 0x22, 0x4d] {
             let input = [&[how], object.as_slice()].concat();
@@ -74,11 +74,22 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// The object of a C file, without what is for debuggers.
-fn compile(into: &Path, source: &Path, target: &str) -> Outcome<Vec<u8>> {
+/// The object of a C file of this repository, without what is for debuggers. It names its sources as they stand in
+/// the repository, wherever that lies: descendants of it are kept in the tree.
+fn compile(into: &Path, source: &str, target: &str) -> Outcome<Vec<u8>> {
     let out = into.join("object.o");
     let run = Command::new("clang")
-        .args(["-O2", "-g", "-w", "-c", "-fno-addrsig", "-target", target])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args([
+            "-O2",
+            "-g",
+            "-w",
+            "-c",
+            "-fno-addrsig",
+            "-fdebug-compilation-dir=.",
+            "-target",
+            target,
+        ])
         .arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH))
         .arg(source)
         .arg("-o")
@@ -86,7 +97,7 @@ fn compile(into: &Path, source: &Path, target: &str) -> Outcome<Vec<u8>> {
         .output()
         .map_err(|e| format!("clang does not run: {e}; install it: apt-get install clang libbpf-dev"))?;
     if !run.status.success() {
-        return Err(format!("{}: {}", source.display(), String::from_utf8_lossy(&run.stderr)).into());
+        return Err(format!("{source}: {}", String::from_utf8_lossy(&run.stderr)).into());
     }
     let data = fs::read(&out)?;
     fs::remove_file(&out)?;

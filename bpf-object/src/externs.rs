@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use btf::{Btf, Kind};
+use btf::{Btf, Kind, Type};
 
 use crate::elf::{Elf, SymbolType};
 use crate::error::InspectError;
@@ -46,22 +46,37 @@ pub struct Extern {
     pub weak: bool,
 }
 
+/// What an object's BTF declares as the kernel's, with what each is, in order. Of a name that is declared
+/// twice the last counts.
+pub(crate) fn declared<'b>(btf: &'b Btf<'_>) -> impl Iterator<Item = (ExternKind, Type<'b>)> {
+    let sections = btf.types().filter(|t| t.kind() == Kind::Datasec);
+    sections.flat_map(move |section| {
+        let declarations = section.variables().filter_map(|v| btf.get(v.type_id));
+        declarations.filter_map(move |t| {
+            let kind = match (section.name(), t.kind()) {
+                (".kconfig", Kind::Var) => ExternKind::Kconfig,
+                (".ksyms", Kind::Func) => ExternKind::Kfunc,
+                (".ksyms", Kind::Var) => ExternKind::Ksym,
+                _ => return None,
+            };
+            Some((kind, t))
+        })
+    })
+}
+
+/// Whether each symbol that the object does not define may be missing, by name.
+pub(crate) fn weak<'e>(elf: &'e Elf<'_>) -> BTreeMap<&'e str, bool> {
+    let undefined = elf.symbols.iter().filter(|s| s.undefined);
+    undefined.map(|s| (s.name, s.weak)).collect()
+}
+
 /// All externs, by name.
 pub(crate) fn read(elf: &Elf<'_>, btf: Option<&Btf<'_>>) -> Result<Vec<Extern>, InspectError> {
-    let mut declared: BTreeMap<&str, ExternKind> = BTreeMap::new();
-    if let Some(btf) = btf {
-        for section in btf.types().filter(|t| t.kind() == Kind::Datasec) {
-            for t in section.variables().filter_map(|v| btf.get(v.type_id)) {
-                let kind = match (section.name(), t.kind()) {
-                    (".kconfig", Kind::Var) => ExternKind::Kconfig,
-                    (".ksyms", Kind::Func) => ExternKind::Kfunc,
-                    (".ksyms", Kind::Var) => ExternKind::Ksym,
-                    _ => continue,
-                };
-                declared.insert(t.name(), kind);
-            }
-        }
-    }
+    let declared: BTreeMap<&str, ExternKind> = btf
+        .into_iter()
+        .flat_map(declared)
+        .map(|(kind, t)| (t.name(), kind))
+        .collect();
     let mut externs: BTreeMap<&str, Extern> = BTreeMap::new();
     for symbol in elf
         .symbols

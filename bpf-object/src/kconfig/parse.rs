@@ -118,7 +118,8 @@ impl Kconfig {
     }
 }
 
-fn shown(line: &[u8]) -> String {
+/// The begin of a line or value, for a message.
+pub(super) fn shown(line: &[u8]) -> String {
     let head = line.get(..line.len().min(MAX_SHOWN * 4)).unwrap_or(line);
     String::from_utf8_lossy(head).chars().take(MAX_SHOWN).collect()
 }

@@ -6,9 +6,7 @@ use crate::globals::c_type;
 
 use super::error::KconfigError;
 use super::externs::{Extern, ExternType};
-
-/// Longest value that a message shows, in characters.
-const MAX_SHOWN: usize = 80;
+use super::parse::shown;
 
 /// What was written.
 pub(super) enum Written {
@@ -182,11 +180,6 @@ fn wrong_type(btf: &Btf<'_>, found: &Extern<'_>, value: &[u8], wanted: &'static 
         value: shown(value),
         wanted,
     }
-}
-
-fn shown(value: &[u8]) -> String {
-    let head = value.get(..value.len().min(MAX_SHOWN * 4)).unwrap_or(value);
-    String::from_utf8_lossy(head).chars().take(MAX_SHOWN).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use btf::{Btf, Endian, Kind, co_re};
 
 use crate::code::{Code, Reference, Target as Place};
 use crate::elf::Elf;
-use crate::externs::ExternKind;
+use crate::externs::{self, ExternKind};
 use crate::instruction::{CALL, INSTRUCTION, Instruction};
 use crate::resolve::core::Poison;
 use crate::resolve::error::ResolveError;
@@ -144,34 +144,20 @@ fn kconfig_missing(
 }
 
 fn declared<'c>(context: &'c Context<'_, '_>) -> BTreeMap<&'c str, Declared<'c>> {
-    let mut out = BTreeMap::new();
-    let weak: BTreeMap<&str, bool> = context
-        .elf
-        .symbols
-        .iter()
-        .filter(|s| s.undefined)
-        .map(|s| (s.name, s.weak))
-        .collect();
-    let Some(btf) = context.btf else { return out };
-    for section in btf.types().filter(|t| t.kind() == Kind::Datasec) {
-        for t in section.variables().filter_map(|v| btf.get(v.type_id)) {
-            let kind = match (section.name(), t.kind()) {
-                (".kconfig", Kind::Var) => ExternKind::Kconfig,
-                (".ksyms", Kind::Func) => ExternKind::Kfunc,
-                (".ksyms", Kind::Var) => ExternKind::Ksym,
-                _ => continue,
-            };
-            let target = t.target().and_then(|id| btf.get(id)?.resolved());
+    let weak = externs::weak(context.elf);
+    let declared = context.btf.into_iter().flat_map(externs::declared);
+    declared
+        .map(|(kind, t)| {
+            let target = t.target().and_then(|id| t.btf().get(id)?.resolved());
             let entry = Declared {
                 kind,
                 name: t.name(),
                 weak: weak.get(t.name()).copied().unwrap_or(false),
                 type_id: target.map_or(0, |t| t.id()),
             };
-            out.insert(t.name(), entry);
-        }
-    }
-    out
+            (t.name(), entry)
+        })
+        .collect()
 }
 
 /// What an extern is called in the kernel's BTF: of functions the flavour is left out.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use btf::{Btf, Kind};
+use btf::Btf;
 
 use crate::elf::Elf;
 use crate::error::InspectError;
+use crate::externs::{self, ExternKind};
 use crate::kconfig::{KconfigData, KconfigEntry, MAX_KCONFIG};
 
 /// The section of configuration values.
@@ -30,20 +31,14 @@ impl Layout {
         let mut layout = Layout::default();
         let declared: Vec<_> = btf
             .iter()
-            .flat_map(|b| b.types())
-            .filter(|t| t.kind() == Kind::Datasec && t.name() == ".kconfig")
-            .flat_map(|t| t.variables().filter_map(move |v| t.btf().get(v.type_id)))
-            .filter(|t| t.kind() == Kind::Var)
+            .flat_map(|btf| externs::declared(btf))
+            .filter(|(kind, _)| *kind == ExternKind::Kconfig)
+            .map(|(_, t)| t)
             .collect();
         if declared.is_empty() {
             return Ok(layout);
         }
-        let weak: BTreeMap<&str, bool> = elf
-            .symbols
-            .iter()
-            .filter(|s| s.undefined)
-            .map(|s| (s.name, s.weak))
-            .collect();
+        let weak = externs::weak(elf);
         let entries: BTreeMap<&str, &KconfigEntry> = given
             .iter()
             .flat_map(|data| &data.entries)

@@ -45,20 +45,12 @@ impl<'t> Targets<'t> {
     /// # Errors
     /// If the local type has no name.
     pub fn candidates(&self, local: Type<'_>) -> Result<Vec<Candidate>, CoreError> {
-        let name = name_of(local)?;
-        let of = |btf: &Btf<'_>, module: Option<usize>| -> Vec<Candidate> {
-            of_kind(btf, module, local.kind(), btf.candidates(name))
-        };
-        let found = of(self.kernel, None);
-        if !found.is_empty() {
-            return Ok(found);
+        if essential(local.name_bytes()).is_empty() {
+            return Err(CoreError::BadLocal {
+                detail: format!("type {} ({}) has no name to look for", local.id(), local.kind()),
+            });
         }
-        Ok(self
-            .modules
-            .iter()
-            .enumerate()
-            .flat_map(|(index, module)| of(&module.btf, Some(index)))
-            .collect())
+        Ok(self.candidates_of(&[local]).pop().unwrap_or_default())
     }
 
     /// The same for several local types at once; none for one without a name.
@@ -88,16 +80,6 @@ impl<'t> Targets<'t> {
         }
         found
     }
-}
-
-fn name_of<'l>(local: Type<'l>) -> Result<&'l [u8], CoreError> {
-    let name = essential(local.name_bytes());
-    if name.is_empty() {
-        return Err(CoreError::BadLocal {
-            detail: format!("type {} ({}) has no name to look for", local.id(), local.kind()),
-        });
-    }
-    Ok(name)
 }
 
 fn of_kind(

@@ -4,24 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::Source;
-use super::keep::Kept;
+use super::keep::{Kept, Name, asked_by};
 use crate::co_re::{Candidate, CoreError, CoreKind, Outcome, Spec, Steps, Targets, follow};
 use crate::endian::Endian;
-use crate::kind::Kind;
-use crate::name::essential;
-use crate::types::Type;
-
-/// Name without flavour, and kind (enums of either size are one).
-pub(crate) type Key = (Vec<u8>, Kind);
-
-/// What a type is looked up by.
-pub(crate) fn asked_by(t: &Type<'_>) -> Key {
-    let kind = match t.kind() {
-        Kind::Enum64 => Kind::Enum,
-        other => other,
-    };
-    (essential(t.name_bytes()).to_vec(), kind)
-}
 
 /// Relocations that have the same candidates.
 pub(crate) struct Group<'l> {
@@ -57,8 +42,8 @@ enum Answer {
 
 /// Sorts relocations into groups. Those that need no kernel, or do not fit their own object and so fail
 /// whatever the kernel is, are in none.
-pub(crate) fn groups<'l>(sources: &[Source<'l>], targets: Targets<'_>) -> BTreeMap<Key, Group<'l>> {
-    let mut groups: BTreeMap<Key, Group<'l>> = BTreeMap::new();
+pub(crate) fn groups<'l>(sources: &[Source<'l>], targets: Targets<'_>) -> BTreeMap<Name, Group<'l>> {
+    let mut groups: BTreeMap<Name, Group<'l>> = BTreeMap::new();
     // One type of each group, by the group's number.
     let mut roots = Vec::new();
     for source in sources {

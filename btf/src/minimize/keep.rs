@@ -2,14 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::group;
 use crate::co_re::{Candidate, CoreError, Looked, Module, Pair, Spec, Steps, Targets, resolved};
 use crate::kind::Kind;
+use crate::name::essential;
 use crate::parse::Btf;
 use crate::types::Type;
 
 /// A type of the kernel or of a module; types of the kernel are the kernel's whoever refers to them.
 pub(crate) type Key = Candidate;
+
+/// Name without flavour, and kind (enums of either size are one).
+pub(crate) type Name = (Vec<u8>, Kind);
+
+/// What a type is looked up by.
+pub(crate) fn asked_by(t: &Type<'_>) -> Name {
+    let kind = match t.kind() {
+        Kind::Enum64 => Kind::Enum,
+        other => other,
+    };
+    (essential(t.name_bytes()).to_vec(), kind)
+}
 
 /// What is kept of a type, besides kind and size.
 #[derive(Default)]
@@ -29,13 +41,13 @@ pub(crate) struct Kept<'t> {
     pub(crate) targets: Targets<'t>,
     pub(crate) types: BTreeMap<Key, Keep>,
     /// What relocations look for.
-    pub(crate) asked: HashSet<group::Key>,
+    pub(crate) asked: HashSet<Name>,
     /// Types of which all parts are kept, and theirs.
     whole: BTreeSet<Key>,
 }
 
 impl<'t> Kept<'t> {
-    pub(crate) fn new(targets: Targets<'t>, asked: HashSet<group::Key>) -> Self {
+    pub(crate) fn new(targets: Targets<'t>, asked: HashSet<Name>) -> Self {
         Kept {
             targets,
             types: BTreeMap::new(),

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::equal::Equal;
-use super::group::asked_by;
-use super::keep::{Keep, Kept, Key};
+use super::keep::{Keep, Kept, Key, asked_by};
 use crate::builder::{Builder, Definition as D, EnumeratorDef, MemberDef, ParameterDef};
 use crate::kind::Kind;
 use crate::size::is_long;

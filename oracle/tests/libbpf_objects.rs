@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
-use std::process::Command;
 
+use bpf_oracle::clang;
 use bpf_oracle::libbpf::{
     Btf, Insn, Prepared, bpftool_min, calc, candidates, load_each, logged, patch, prepare, read_elf, weaken,
 };
@@ -58,23 +58,7 @@ int second(void *ctx)
 
 /// An object of that target.
 fn compile(source: &str, target: &str) -> Vec<u8> {
-    let dir = tempfile::tempdir().unwrap();
-    let (input, output) = (dir.path().join("test.bpf.c"), dir.path().join("test.bpf.o"));
-    std::fs::write(&input, source).unwrap();
-    let run = Command::new("clang")
-        .args(["-O2", "-target", target, "-g", "-c"])
-        .arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH))
-        .arg(&input)
-        .arg("-o")
-        .arg(&output)
-        .output()
-        .expect("clang runs (apt-get install clang libbpf-dev linux-libc-dev)");
-    assert!(
-        run.status.success(),
-        "clang: {}",
-        String::from_utf8_lossy(&run.stderr)
-    );
-    std::fs::read(&output).unwrap()
+    clang::compile(source, &["-target", target, "-g"]).unwrap()
 }
 
 /// The code of a section before relocation, from that offset.

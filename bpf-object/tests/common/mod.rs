@@ -1,8 +1,6 @@
 //! Compiles eBPF C at test time. Needs clang, libbpf's headers and the kernel's.
 #![allow(dead_code, clippy::expect_used, clippy::panic)]
 
-use std::process::Command;
-
 /// An object from C, for this machine's byte order.
 pub fn compile(source: &str) -> Vec<u8> {
     compile_with(source, &["-target", "bpf", "-g"])
@@ -10,24 +8,7 @@ pub fn compile(source: &str) -> Vec<u8> {
 
 /// The same with other arguments.
 pub fn compile_with(source: &str, args: &[&str]) -> Vec<u8> {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let (input, output) = (dir.path().join("test.bpf.c"), dir.path().join("test.bpf.o"));
-    std::fs::write(&input, source).expect("the source is written");
-    let run = Command::new("clang")
-        .args(["-O2", "-Wall", "-Wno-unused-function", "-c"])
-        .args(args)
-        .arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH))
-        .arg(&input)
-        .arg("-o")
-        .arg(&output)
-        .output()
-        .expect("clang runs (apt-get install clang libbpf-dev linux-libc-dev)");
-    assert!(
-        run.status.success(),
-        "clang: {}",
-        String::from_utf8_lossy(&run.stderr)
-    );
-    std::fs::read(&output).expect("clang wrote an object")
+    bpf_oracle::clang::compile(source, args).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// One object with everything: maps of each source, globals, a subprogram, CO-RE, externs.

@@ -1,7 +1,7 @@
 //! Our own C, compiled when tests run. Needs clang and libbpf's headers.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::process::Command;
+use std::path::Path;
 
 use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _};
@@ -15,19 +15,9 @@ pub fn compile(name: &str) -> Vec<u8> {
 
 /// The same with other arguments.
 pub fn compile_with(name: &str, args: &[&str]) -> Vec<u8> {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let output = dir.path().join("test.bpf.o");
-    let run = Command::new("clang")
-        .args(["-g", "-O2", "-Wall", "-c"])
-        .args(args)
-        .arg(format!("{DIRECTORY}/{name}.bpf.c"))
-        .arg("-o")
-        .arg(&output)
-        .output()
-        .expect("clang runs (apt-get install clang libbpf-dev)");
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "clang: {said}");
-    std::fs::read(&output).expect("clang wrote an object")
+    let source = Path::new(DIRECTORY).join(format!("{name}.bpf.c"));
+    let args = [&["-g"], args].concat();
+    bpf_oracle::clang::compile_file(&source, &args).unwrap_or_else(|e| panic!("{e}"))
 }
 
 const TYPE_EXISTS: u32 = 8;

@@ -5,7 +5,7 @@ pub(crate) const ARRAY: u32 = 2;
 
 /// Name of a map type (`enum bpf_map_type`), or `None` for a number that came after this was written.
 pub fn map_type_name(map_type: u32) -> Option<&'static str> {
-    const NAMES: [&str; 34] = [
+    const NAMES: [&str; 35] = [
         "unspec",
         "hash",
         "array",
@@ -40,6 +40,7 @@ pub fn map_type_name(map_type: u32) -> Option<&'static str> {
         "user_ringbuf",
         "cgrp_storage",
         "arena",
+        "insn_array",
     ];
     NAMES.get(usize::try_from(map_type).ok()?).copied()
 }

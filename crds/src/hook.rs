@@ -14,10 +14,15 @@ pub struct Hook {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// The ways to serve this hook, best first. This version serves exactly one.
-    #[schemars(length(min = 1, max = 1))]
+    /// The ways to serve this hook, best first. A node uses the first that its kernel can attach; one that
+    /// passes every check and then fails is followed by the next. Programs that no hook uses are not loaded.
+    #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub any_of: Vec<HookAlternative>,
+    /// True: a node that can serve the hook in none of these ways runs the program without it, and says so
+    /// in its BpfNode. Default false: such a node does not run the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
 }
 
 /// One way to serve a hook.
@@ -35,9 +40,35 @@ pub struct HookAlternative {
 
 /// A place in the kernel: exactly one of the members, the one that the kind of program needs.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("[has(self.tracepoint), has(self.rawTracepoint), has(self.interface), has(self.cgroup), has(self.binary), has(self.perfEvent), has(self.sockMap)].filter(x, x).size() == 1").message("set exactly one member of target: tracepoint, rawTracepoint, interface, cgroup, binary, perfEvent or sockMap"))]
+#[x_kube(validation = Rule::new("[has(self.function), has(self.functions), has(self.syscall), has(self.lsmHook), has(self.tracepoint), has(self.rawTracepoint), has(self.interface), has(self.cgroup), has(self.binary), has(self.usdt), has(self.perfEvent), has(self.sockMap)].filter(x, x).size() == 1").message("set exactly one member of target: function, functions, syscall, lsmHook, tracepoint, rawTracepoint, interface, cgroup, binary, usdt, perfEvent or sockMap"))]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
+    /// For kprobe, kretprobe, fentry, fexit and fmod_ret programs: a function of the kernel, such as
+    /// `do_unlinkat`; with its module in front where several have one of this name, as in
+    /// `nf_conntrack:nf_conntrack_in`; for kprobe programs with an offset behind it, as in `do_exit+0x10`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 255),
+        regex(pattern = r"^([A-Za-z0-9_-]+:)?[A-Za-z0-9_.$]+(\+(0x[0-9a-fA-F]+|[0-9]+))?$")
+    )]
+    pub function: Option<String>,
+    /// For kprobe.multi, kretprobe.multi and kprobe.session programs: functions of the kernel, each a name or
+    /// a pattern with `*` and `?`, such as `tcp_v4_*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 127), regex(pattern = r"^[A-Za-z0-9_.$*?]+$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub functions: Option<Vec<String>>,
+    /// For ksyscall and kretsyscall programs: a system call, such as `openat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9_]+$"))]
+    pub syscall: Option<String>,
+    /// For lsm programs: a security hook, such as `file_open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9_]+$"))]
+    pub lsm_hook: Option<String>,
     /// For tracepoint programs: `category/name`, such as `sched/sched_switch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -56,9 +87,13 @@ pub struct Target {
     /// processes of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupTarget>,
-    /// For uprobe and uretprobe programs: a function in an executable or library of the host.
+    /// For uprobe and uretprobe programs: a function in an executable or library of the host. For uprobe.multi,
+    /// uretprobe.multi and uprobe.session programs `symbol` may be a pattern with `*` and `?`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary: Option<BinaryTarget>,
+    /// For usdt programs: a statically defined probe in an executable or library of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usdt: Option<UsdtTarget>,
     /// For perf_event programs: the event to sample, on every CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perf_event: Option<PerfEventTarget>,
@@ -132,6 +167,21 @@ pub struct BinaryTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub offset: Option<i64>,
+}
+
+/// A statically defined probe (USDT) in an executable or library of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsdtTarget {
+    /// Absolute path in the host's file system.
+    #[schemars(length(min = 2, max = 1024), regex(pattern = r"^/"))]
+    pub path: String,
+    /// Provider of the probe, such as `hotspot`.
+    #[schemars(length(min = 1, max = 127))]
+    pub provider: String,
+    /// Name of the probe, such as `gc__begin`.
+    #[schemars(length(min = 1, max = 127))]
+    pub name: String,
 }
 
 /// The event that a perf_event program samples.

@@ -7,11 +7,13 @@ pub mod conditions;
 pub mod digest;
 pub mod hook;
 pub mod manifests;
+pub mod map;
 pub mod names;
 pub mod node;
 pub mod object;
 pub mod program;
 pub mod reason;
+pub mod requirement;
 pub mod revision;
 pub mod strict;
 

@@ -19,6 +19,12 @@ pub const MAX_LOG_TAILS_BYTES: usize = 8192;
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 /// Most hooks listed in one row; more are counted only.
 pub const MAX_FAILED_HOOKS: usize = 8;
+/// Most hooks listed in one row that are not served by their first alternative; more are counted only.
+pub const MAX_CHOICES: usize = 16;
+/// Most variants that a row lists as passed over.
+pub const MAX_PASSED_OVER: usize = 15;
+/// Longest explanation of a choice, in bytes.
+pub const MAX_EXPLANATION_BYTES: usize = 256;
 
 /// What this node shall run. Written by the operator only.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -119,7 +125,7 @@ pub struct BpfNodeStatus {
 }
 
 /// What the fleet decides on. `bpfleet-agent facts` on the node shows more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeFacts {
     /// `uname -r`.
@@ -154,6 +160,17 @@ pub struct NodeFacts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub lockdown: Option<String>,
+    /// What this kernel's eBPF has not, of what the agent's version knows to ask for: `program/TYPE`, `map/TYPE`
+    /// and `attach/KIND`, sorted. What is in neither list is there; helpers are asked for by need only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub missing: Vec<String>,
+    /// What the agent could not find out whether this kernel has it; `bpfleet-agent facts` says why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub unknown: Vec<String>,
 }
 
 /// The kernel's own BTF.
@@ -224,6 +241,17 @@ pub struct ProgramStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub variant: Option<String>,
+    /// The variants before it, each with what this node lacks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 15))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub passed_over: Vec<PassedOverVariant>,
+    /// Hooks that are not served by their first alternative, at most 16: by which one instead, or by none if
+    /// they are optional, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub choices: Vec<HookChoice>,
     /// Hooks of the attached revision that are attached.
     pub hooks_attached: u32,
     /// Hooks that it wants attached.
@@ -252,6 +280,38 @@ pub struct ProgramStatus {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub failed_hooks: Vec<FailedHook>,
+}
+
+/// A variant that a node does not use although it comes before the one that it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PassedOverVariant {
+    /// Name of the variant.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// What the node lacks for it.
+    #[schemars(length(max = 256))]
+    pub message: String,
+}
+
+/// A hook that is not served by its first alternative.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HookChoice {
+    /// Name of the hook.
+    #[schemars(length(max = 255))]
+    pub name: String,
+    /// The program that serves it; absent if none does, since the hook is optional.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub program: Option<String>,
+    /// Where that program is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub target: Option<String>,
+    /// Why none of the alternatives before serves it here.
+    #[schemars(length(max = 256))]
+    pub message: String,
 }
 
 /// A hook that is not attached.

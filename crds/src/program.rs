@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{hook::Hook, object::ObjectSource};
+use crate::{hook::Hook, map::MapSettings, object::ObjectSource, requirement::Requirement};
 
 /// How many superseded revisions are kept when the user names no number.
 pub const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 5;
@@ -43,8 +43,9 @@ pub struct BpfProgramSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<LabelSelector>,
 
-    /// The builds of the program. A node uses the first that fits it. This version serves exactly one.
-    #[schemars(length(min = 1, max = 1))]
+    /// The builds of the program, best first. A node uses the first that fits it: whose `requires` it meets,
+    /// that has an object for its architecture, and whose hooks it can attach.
+    #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub variants: Vec<Variant>,
 
@@ -54,6 +55,12 @@ pub struct BpfProgramSpec {
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub hooks: Option<Vec<Hook>>,
+
+    /// What maps of the object are to be, other than the object says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub maps: Option<Vec<MapSettings>>,
 
     /// How many superseded revisions to keep, besides those that nodes still run. Default 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +80,12 @@ pub struct Variant {
     pub name: String,
     /// Where the eBPF object file (ELF, as clang writes it) comes from.
     pub object: ObjectSource,
+    /// What a node must have, all of it, for this variant to be used there. Absent: nothing. What a node
+    /// cannot tell counts as missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub requires: Option<Vec<Requirement>>,
 }
 
 /// Where the program runs, and why not elsewhere.

@@ -151,6 +151,8 @@ reasons! {
         CacheFailed,
         /// No variant has an object for this node's architecture.
         NoObjectForArchitecture,
+        /// No variant fits this node: each asks for something that it lacks.
+        NoVariantFits,
         /// The object is not an eBPF object that this agent can load.
         InvalidObject,
         /// A hook names a program that the object lacks, or a target of the wrong kind.
@@ -161,6 +163,10 @@ reasons! {
         UnsupportedByKernel,
         /// The object has CO-RE relocations, and the kernel carries no BTF to relocate against.
         BtfMissing,
+        /// The object needs a value of the kernel's configuration, which this kernel does not set or does not show.
+        KernelConfigMissing,
+        /// The object needs a function or variable of the kernel that this kernel does not have.
+        KernelSymbolMissing,
         /// A tracepoint is to be attached to, and tracefs is not mounted on the node.
         TracefsMissing,
         /// The verifier rejected a program.

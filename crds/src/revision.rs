@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::Digest,
     hook::Hook,
+    map::MapSettings,
     object::{ConfigMapSource, SecretReference},
+    requirement::Requirement,
 };
 
 /// A snapshot of a BpfProgram in which every reference is replaced by the digest of what it named.
@@ -43,6 +45,11 @@ pub struct BpfRevisionSpec {
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub hooks: Option<Vec<Hook>>,
+    /// What maps are to be, other than the objects say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub maps: Option<Vec<MapSettings>>,
 }
 
 /// One build with its objects by content.
@@ -56,6 +63,11 @@ pub struct RevisionVariant {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub objects: Vec<RevisionObject>,
+    /// What a node must have for this variant to be used there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub requires: Option<Vec<Requirement>>,
 }
 
 /// An eBPF object by content.
@@ -116,15 +128,6 @@ pub struct RevisionImage {
     /// What the BpfProgram named: while that stays, a tag is not resolved again.
     #[schemars(length(min = 1, max = 512))]
     pub resolved_from: String,
-}
-
-impl BpfRevisionSpec {
-    /// What a node of this architecture (Kubernetes' word) loads: the first variant that has an object for it.
-    pub fn choose(&self, architecture: &str) -> Option<(&RevisionVariant, &RevisionObject)> {
-        self.variants
-            .iter()
-            .find_map(|variant| Some((variant, variant.object_for(architecture)?)))
-    }
 }
 
 impl RevisionVariant {

@@ -179,6 +179,7 @@ fn wrong_member(kind: K, target: Option<&Target>) -> Option<(&'static str, Optio
         binary,
         perf_event,
         sock_map,
+        ..
     } = target?;
     let given = [
         ("tracepoint", tracepoint.is_some()),

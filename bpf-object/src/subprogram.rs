@@ -112,4 +112,24 @@ impl ObjectInfo {
             .filter_map(|i| self.programs.get(i))
             .collect()
     }
+
+    /// Whether this program, with the subprograms that it reaches, must be relocated against a kernel's BTF (its
+    /// own or supplied) before it is loaded.
+    pub fn program_needs_target_btf(&self, program: &str) -> bool {
+        let mut subprograms = BTreeSet::new();
+        for relocation in self.co_re.iter().filter(|r| r.kind.needs_target_btf()) {
+            match relocation.program.as_deref() {
+                // In no function that is known, so that it could be anybody's.
+                None => return true,
+                Some(function) if function == program => return true,
+                Some(function) => {
+                    subprograms.insert(function);
+                }
+            }
+        }
+        subprograms
+            .into_iter()
+            .filter(|function| self.program(function).is_none())
+            .any(|function| self.programs_reaching(function).iter().any(|p| p.name == program))
+    }
 }

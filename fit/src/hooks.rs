@@ -1,15 +1,18 @@
-//! Hooks of a spec against the programs of an object.
+//! Hooks of a spec against the programs of an object: what each could be served by, whatever the node.
+
+use std::collections::BTreeSet;
 
 use bpf_object::{ObjectInfo, Program};
-use bpfleet_crds::hook::{Hook, HookAlternative};
+use bpfleet_crds::hook::{Hook, Target};
 
 use crate::{
+    exclusive::certain_conflicts,
     problem::{Problem, closest},
     support::{attachable, object_problems},
-    target::{Attach, InterfaceSelector, attach},
+    target::{Attach, attach},
 };
 
-/// One hook, complete: this program goes there.
+/// One hook with one of its alternatives, complete: this program goes there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedHook {
     /// Name of the hook; the program's name if the spec names no hooks.
@@ -20,74 +23,168 @@ pub struct PlannedHook {
     pub attach: Attach,
 }
 
-/// Which program goes where: the hooks that the spec names, or every program at its SEC() target.
+/// One hook and all that could serve it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookPlan {
+    /// Name of the hook; the program's name if the spec names no hooks.
+    pub name: String,
+    /// Whether the program can do without it.
+    pub optional: bool,
+    /// Its alternatives, best first; never empty.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// One way to serve a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alternative {
+    /// This program, there.
+    Planned(Box<PlannedHook>),
+    /// The object lacks its program; another variant's has it.
+    NoProgram {
+        /// Name of the program.
+        program: String,
+    },
+}
+
+/// What could serve each hook: the alternatives that the spec names, or every program at its SEC() target.
 ///
 /// # Errors
 /// Everything that is wrong, not only the first.
-pub fn plan_hooks(object: &ObjectInfo, hooks: Option<&[Hook]>) -> Result<Vec<PlannedHook>, Vec<Problem>> {
+pub fn plan_hooks(object: &ObjectInfo, hooks: Option<&[Hook]>) -> Result<Vec<HookPlan>, Vec<Problem>> {
     let mut problems = object_problems(object);
-    let mut planned = Vec::new();
-    let outcomes: Vec<Result<PlannedHook, Problem>> = match hooks {
-        Some(hooks) => hooks.iter().map(|hook| plan_named(object, hook)).collect(),
-        None => object
-            .programs
-            .iter()
-            .filter(|program| program.autoload)
-            .map(|program| plan_one(object, &program.name, program, None))
-            .collect(),
-    };
-    for outcome in outcomes {
-        match outcome {
-            Ok(hook) => planned.push(hook),
-            Err(problem) => problems.push(problem),
+    let mut plans = Vec::new();
+    match hooks {
+        Some(hooks) => {
+            for hook in hooks {
+                match plan_named(object, hook) {
+                    Ok(plan) => plans.push(plan),
+                    Err(mut wrong) => problems.append(&mut wrong),
+                }
+            }
+        }
+        None => {
+            for program in object.programs.iter().filter(|program| program.autoload) {
+                match plan_one(object, &program.name, program, None) {
+                    Ok(hook) => plans.push(HookPlan {
+                        name: program.name.clone(),
+                        optional: false,
+                        alternatives: vec![Alternative::Planned(Box::new(hook))],
+                    }),
+                    Err(problem) => problems.push(problem),
+                }
+            }
         }
     }
-    problems.extend(conflicts(&planned));
-    if planned.is_empty() && problems.is_empty() {
+    let mut names = BTreeSet::new();
+    for plan in &plans {
+        if !names.insert(plan.name.as_str()) {
+            let message = "two hooks have this name; give each a name of its own".to_owned();
+            problems.push(Problem::spec(&plan.name, message));
+        }
+    }
+    problems.extend(certain_conflicts(&plans));
+    if plans.is_empty() && problems.is_empty() {
         problems.push(Problem::unsupported(
             None,
             "every program's SEC() begins with `?`, so that none is loaded unless a hook names it: give hooks".to_owned(),
         ));
     }
     if problems.is_empty() {
-        Ok(planned)
+        Ok(plans)
     } else {
         Err(problems)
     }
 }
 
-fn plan_named(object: &ObjectInfo, hook: &Hook) -> Result<PlannedHook, Problem> {
-    let Some(HookAlternative {
-        program: name,
-        target,
-    }) = hook.any_of.first()
-    else {
-        return Err(Problem::spec(
+/// Programs that hooks name and none of the objects has: misspelt ones.
+pub fn unknown_programs<'o>(
+    objects: impl IntoIterator<Item = &'o ObjectInfo> + Clone,
+    hooks: &[Hook],
+) -> Vec<Problem> {
+    let known = || {
+        objects
+            .clone()
+            .into_iter()
+            .flat_map(|object| &object.programs)
+            .map(|program| program.name.as_str())
+    };
+    let named = hooks.iter().flat_map(|hook| {
+        hook.any_of
+            .iter()
+            .map(move |alternative| (hook, &alternative.program))
+    });
+    named
+        .filter(|(_, name)| !known().any(|known| known == name.as_str()))
+        .map(|(hook, name)| {
+            let distinct: BTreeSet<&str> = known().collect();
+            Problem::spec(
+                &hook.name,
+                no_program("no variant's object has a", name, distinct),
+            )
+        })
+        .collect()
+}
+
+fn no_program<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let near = closest(name, known.clone());
+    let hint = if near.is_empty() {
+        let first: Vec<&str> = known.into_iter().take(16).collect();
+        format!("there is {}", first.join(", "))
+    } else {
+        format!("did you mean {}?", near.join(" or "))
+    };
+    format!("{what} program {name}; {hint}")
+}
+
+fn plan_named(object: &ObjectInfo, hook: &Hook) -> Result<HookPlan, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut alternatives = Vec::new();
+    for given in &hook.any_of {
+        match object.program(&given.program) {
+            None => alternatives.push(Alternative::NoProgram {
+                program: given.program.clone(),
+            }),
+            Some(program) => match plan_one(object, &hook.name, program, given.target.as_ref()) {
+                Ok(planned) => alternatives.push(Alternative::Planned(Box::new(planned))),
+                Err(problem) => problems.push(problem),
+            },
+        }
+    }
+    let optional = hook.optional.unwrap_or(false);
+    if hook.any_of.is_empty() {
+        problems.push(Problem::spec(
             &hook.name,
             "anyOf is empty: name a program".to_owned(),
         ));
-    };
-    let Some(program) = object.program(name) else {
-        let names = || object.programs.iter().map(|program| program.name.as_str());
-        let near = closest(name, names());
-        let hint = if near.is_empty() {
-            format!("it has {}", names().take(16).collect::<Vec<_>>().join(", "))
-        } else {
-            format!("did you mean {}?", near.join(" or "))
-        };
-        return Err(Problem::spec(
-            &hook.name,
-            format!("the object has no program {name}; {hint}"),
-        ));
-    };
-    plan_one(object, &hook.name, program, target.as_ref())
+    } else if problems.is_empty() && !optional && !alternatives.iter().any(is_planned) {
+        for given in &hook.any_of {
+            let names = object.programs.iter().map(|program| program.name.as_str());
+            problems.push(Problem::spec(
+                &hook.name,
+                no_program("the object has no", &given.program, names),
+            ));
+        }
+    }
+    if problems.is_empty() {
+        Ok(HookPlan {
+            name: hook.name.clone(),
+            optional,
+            alternatives,
+        })
+    } else {
+        Err(problems)
+    }
+}
+
+fn is_planned(alternative: &Alternative) -> bool {
+    matches!(alternative, Alternative::Planned(_))
 }
 
 fn plan_one(
     object: &ObjectInfo,
     hook: &str,
     program: &Program,
-    target: Option<&bpfleet_crds::hook::Target>,
+    target: Option<&Target>,
 ) -> Result<PlannedHook, Problem> {
     attachable(program.kind).map_err(|why| {
         let message = format!(
@@ -102,46 +199,4 @@ fn plan_one(
         program: program.clone(),
         attach,
     })
-}
-
-/// Hooks that exclude each other: of the same name, or for a place where the kernel runs only one program and
-/// would put the later one in the earlier one's stead.
-fn conflicts(planned: &[PlannedHook]) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (index, hook) in planned.iter().enumerate() {
-        let mut earlier = planned.iter().take(index);
-        if earlier.clone().any(|other| other.name == hook.name) {
-            let message = "two hooks have this name; give each a name of its own".to_owned();
-            problems.push(Problem::spec(&hook.name, message));
-        }
-        if let Some((other, place)) = earlier.find_map(|other| Some((other, exclusive(other, hook)?))) {
-            let message = format!(
-                "hook {} already puts a program {place}, and the kernel runs only one there; remove one of them, \
-                 or give them different targets",
-                other.name
-            );
-            problems.push(Problem::spec(&hook.name, message));
-        }
-    }
-    problems
-}
-
-/// The place that both hooks claim, where only one can have it.
-fn exclusive(earlier: &PlannedHook, later: &PlannedHook) -> Option<String> {
-    match (&earlier.attach, &later.attach) {
-        (Attach::Xdp { interface, .. }, Attach::Xdp { interface: other, .. }) if interface == other => {
-            Some(match interface {
-                InterfaceSelector::Name(name) => format!("into the XDP path of interface {name}"),
-                InterfaceSelector::DefaultRoute => {
-                    "into the XDP path of the default route's interface".to_owned()
-                }
-            })
-        }
-        (Attach::SockMap { map }, Attach::SockMap { map: other })
-            if map == other && earlier.program.kind == later.program.kind =>
-        {
-            Some(format!("of kind {} into map {map}", later.program.kind))
-        }
-        _ => None,
-    }
 }

@@ -77,10 +77,10 @@ impl KernelRange {
             let order = version.numbers.iter().zip(&bound.numbers).take(*count);
             let order = order.map(|(ours, theirs)| ours.cmp(theirs)).find(|o| o.is_ne());
             match comparison {
-                Comparison::AtLeast => order.is_none_or(|o| o.is_gt()),
-                Comparison::AtMost => order.is_none_or(|o| o.is_lt()),
-                Comparison::Above => order.is_some_and(|o| o.is_gt()),
-                Comparison::Below => order.is_some_and(|o| o.is_lt()),
+                Comparison::AtLeast => order.is_none_or(std::cmp::Ordering::is_gt),
+                Comparison::AtMost => order.is_none_or(std::cmp::Ordering::is_lt),
+                Comparison::Above => order.is_some_and(std::cmp::Ordering::is_gt),
+                Comparison::Below => order.is_some_and(std::cmp::Ordering::is_lt),
                 Comparison::Is => order.is_none(),
             }
         })

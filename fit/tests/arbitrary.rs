@@ -5,7 +5,7 @@ use bpfleet_crds::hook::{
     BinaryTarget, CgroupTarget, Direction, Hook, HookAlternative, InterfaceTarget, PerfEvent,
     PerfEventTarget, SockMapTarget, Target, XdpMode,
 };
-use bpfleet_fit::plan_hooks;
+use bpfleet_fit::{Alternative, Tried, choose, hook_questions, plan_hooks, question::Answer};
 use proptest::{option, prelude::*, sample::select};
 
 /// Every spelling of a section, right, half right and wrong.
@@ -156,6 +156,14 @@ fn target() -> impl Strategy<Value = Target> {
             raw_tracepoint: Some(name),
             ..Target::default()
         }),
+        "[a-z:+*0-9]{0,8}".prop_map(|text| Target {
+            function: Some(text),
+            ..Target::default()
+        }),
+        prop::collection::vec("[a-z*?]{0,4}", 0..3).prop_map(|names| Target {
+            functions: Some(names),
+            ..Target::default()
+        }),
         name().prop_map(|path| Target {
             cgroup: Some(CgroupTarget { path }),
             ..Target::default()
@@ -188,7 +196,16 @@ fn target() -> impl Strategy<Value = Target> {
 fn hook() -> impl Strategy<Value = Hook> {
     let alternative =
         (name(), option::of(target())).prop_map(|(program, target)| HookAlternative { program, target });
-    (name(), prop::collection::vec(alternative, 0..3)).prop_map(|(name, any_of)| Hook { name, any_of })
+    (
+        name(),
+        prop::collection::vec(alternative, 0..3),
+        option::of(any::<bool>()),
+    )
+        .prop_map(|(name, any_of, optional)| Hook {
+            name,
+            any_of,
+            optional,
+        })
 }
 
 proptest! {
@@ -198,13 +215,45 @@ proptest! {
     fn any_hooks_on_any_object_are_planned_whole_or_refused_with_words(
         object in object(),
         hooks in option::of(prop::collection::vec(hook(), 0..5)),
+        seed in any::<u64>(),
     ) {
         match plan_hooks(&object, hooks.as_deref()) {
             Ok(planned) => {
                 // Nothing is left out in silence, and every program is one of the object.
                 let expected = hooks.as_ref().map_or_else(|| object.programs.iter().filter(|p| p.autoload).count(), Vec::len);
                 prop_assert_eq!(planned.len(), expected);
-                prop_assert!(planned.iter().all(|hook| object.programs.contains(&hook.program)));
+                for plan in &planned {
+                    for alternative in &plan.alternatives {
+                        if let Alternative::Planned(hook) = alternative {
+                            prop_assert!(object.programs.contains(&hook.program));
+                        }
+                    }
+                }
+                // Whatever the node answers, each hook is served, absent by leave, or named as unservable.
+                let questions = hook_questions(&object, &planned);
+                let answers = questions
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, question)| {
+                        let answer = match (seed >> (index % 60)) & 3 {
+                            0 => Answer::No("no".into()),
+                            1 => Answer::Unknown("unknown".into()),
+                            _ => Answer::Yes,
+                        };
+                        (question, answer)
+                    })
+                    .collect();
+                match choose(&object, &planned, &answers, &Tried::new()) {
+                    Ok(choice) => {
+                        prop_assert_eq!(choice.hooks.len() + choice.absent.len(), planned.len());
+                        prop_assert!(!choice.hooks.is_empty());
+                        prop_assert!(choice.hooks.iter().all(|chosen| chosen.passed_over.len() == chosen.alternative));
+                    }
+                    Err(unservable) => {
+                        prop_assert!(!unservable.is_empty());
+                        prop_assert!(unservable.iter().all(|hook| !hook.passed_over.is_empty()));
+                    }
+                }
             }
             Err(problems) => {
                 prop_assert!(!problems.is_empty());

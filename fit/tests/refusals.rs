@@ -2,7 +2,10 @@
 
 mod common;
 
-use bpfleet_fit::ProblemKind::{Spec, Unsupported};
+use bpfleet_fit::{
+    ProblemKind::{Spec, Unsupported},
+    plan_hooks, unknown_programs,
+};
 use common::{compile, hook, interface, named, planned, problems, programs, refused, test_program};
 use serde_json::{Value, json};
 
@@ -254,7 +257,7 @@ fn an_unknown_program_gets_the_nearest_names_or_all_of_them() {
         &object,
         Some(&[hook("something_else_entirely", Value::Null)]),
         Spec,
-        &["it has good, bad"],
+        &["there is good, bad"],
     );
 }
 
@@ -360,29 +363,21 @@ fn everything_wrong_is_said_at_once() {
 }
 
 #[test]
-fn a_kind_that_aya_opens_is_refused_only_where_it_is_chosen() {
-    for (section, parts) in [
-        (
-            "kprobe/do_exit",
-            ["kernel functions", "tracepoint, raw_tp or tp_btf"],
-        ),
-        (
-            "kretprobe/do_exit",
-            ["kernel functions", "tracepoint, raw_tp or tp_btf"],
-        ),
-        (
-            "fentry/do_exit",
-            ["kernel functions", "tracepoint, raw_tp or tp_btf"],
-        ),
-        (
-            "fexit/do_exit",
-            ["kernel functions", "tracepoint, raw_tp or tp_btf"],
-        ),
-        ("lsm/file_open", ["LSM programs", "later version"]),
-        ("xdp/devmap", ["SEC \"xdp/devmap\"", "cannot attach this kind"]),
-        ("socket", ["SEC \"socket\"", "cannot attach this kind"]),
+fn a_kind_that_is_not_served_is_refused_by_name_and_only_where_it_is_chosen() {
+    for (section, why) in [
+        ("xdp/devmap", "run by other programs"),
+        ("socket", "attached by the process that has it"),
+        ("sk_skb", "write SEC(\"sk_skb/stream_verdict\")"),
+        ("struct_ops/init", "tables of kernel operations"),
+        ("syscall", "run on demand"),
+        ("netkit/primary", "write SEC(\"tcx/ingress\")"),
+        ("netfilter", "netfilter hooks are not served"),
+        ("action", "write SEC(\"tcx/ingress\") or SEC(\"tc\")"),
+        ("freplace/main", "replace a function of another program"),
+        ("my_own_section", "none that libbpf knows"),
     ] {
         let object = programs(&[("served", "raw_tp/sys_enter"), ("other", section)]);
+        let parts = ["program other", section, why];
         refused(&object, Some(&[hook("other", Value::Null)]), Unsupported, &parts);
         refused(&object, None, Unsupported, &parts);
         assert_eq!(
@@ -394,56 +389,86 @@ fn a_kind_that_aya_opens_is_refused_only_where_it_is_chosen() {
 }
 
 #[test]
-fn a_kind_that_aya_cannot_open_is_refused_also_where_no_hook_names_it() {
-    for (section, why) in [
-        ("kprobe.multi/tcp_*", "write one program for each"),
-        ("uprobe.multi//bin/x:f*", "write one program for each"),
-        ("ksyscall/nanosleep", "kernel functions"),
-        ("fmod_ret/security_file_open", "kernel functions"),
-        ("usdt//bin/x:provider:probe", "USDT"),
-        ("raw_tp.w/nbd_send_request", "use raw_tp"),
-        ("cgroup/connect_unix", "Unix sockets"),
-        ("sk_skb/verdict", "write SEC(\"sk_skb/stream_verdict\")"),
-        ("struct_ops/init", "cannot attach this kind"),
-        ("syscall", "cannot attach this kind"),
-        ("netkit/primary", "cannot attach this kind"),
-        ("action", "cannot attach this kind"),
-        ("my_own_section", "none that libbpf knows"),
-        ("?kprobe.multi/tcp_*", "write one program for each"),
+fn a_place_in_the_kernel_that_cannot_be_read_says_how_it_is_written() {
+    for (section, target, parts) in [
+        (
+            "kprobe",
+            json!({"function": "a b"}),
+            ["target.function", "do_unlinkat"],
+        ),
+        (
+            "kretprobe",
+            json!({"function": "do_exit+0x10"}),
+            ["only kprobe programs", "remove it"],
+        ),
+        (
+            "fentry",
+            json!({"function": "do_exit+8"}),
+            ["only kprobe programs", "remove it"],
+        ),
+        (
+            "kprobe.multi",
+            json!({"functions": []}),
+            ["target.functions", "empty name"],
+        ),
+        (
+            "usdt",
+            json!({"usdt": {"path": "libjvm.so", "provider": "hotspot", "name": "gc__begin"}}),
+            ["absolute path", "usdt: {path: /usr/lib"],
+        ),
+        (
+            "uprobe",
+            json!({"binary": {"path": "/bin/x", "symbol": "f*"}}),
+            ["is a pattern", "SEC(\"uprobe.multi\")"],
+        ),
     ] {
-        let object = programs(&[("served", "raw_tp/sys_enter"), ("other", section)]);
-        let parts = [
-            "program other",
-            "keeps the whole object from loading",
-            why,
-            "Compile the object without it",
-        ];
-        refused(&object, Some(&[hook("served", Value::Null)]), Unsupported, &parts);
+        let object = programs(&[("prog", section)]);
+        refused(&object, Some(&[hook("prog", target)]), Spec, &parts);
     }
 }
 
 #[test]
-fn what_the_object_wants_from_outside_is_refused_with_its_names() {
+fn a_program_tied_to_its_place_by_loading_has_one_place() {
+    let object = programs(&[("enter", "fentry"), ("probe", "kprobe")]);
+    let at = |name: &str, program: &str, function: &str| named(name, program, json!({"function": function}));
+    let twice = [at("a", "enter", "do_exit"), at("b", "enter", "do_unlinkat")];
     refused(
-        &test_program("kconfig"),
-        None,
-        Unsupported,
-        &["__kconfig", "CONFIG_HZ", "decide in user space"],
+        &object,
+        Some(&twice),
+        Spec,
+        &["hook b", "tied to one place", "one program for each place"],
     );
-    let source = r#"
-        #include <linux/bpf.h>
-        #include <bpf/bpf_helpers.h>
-        extern void bpf_rcu_read_lock(void) __ksym;
-        extern const void init_task __ksym;
-        SEC("raw_tp/sys_enter") int prog(void *ctx) { bpf_rcu_read_lock(); return (int)(long)&init_task; }
-    "#;
-    let texts: Vec<String> = problems(&compile(source), None)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(texts.len(), 2, "{texts:#?}");
-    assert!(texts[0].contains("init_task") && texts[0].contains("read the value through a helper or CO-RE"));
-    assert!(texts[1].contains("bpf_rcu_read_lock") && texts[1].contains("use a helper"));
+    let kprobes = [at("a", "probe", "do_exit"), at("b", "probe", "do_unlinkat")];
+    assert_eq!(planned(&object, Some(&kprobes)).len(), 2);
+}
+
+#[test]
+fn an_alternative_whose_program_another_variant_has_is_no_mistake_and_one_that_nobody_has_is() {
+    let (core, legacy) = (
+        programs(&[("enter", "fentry/f")]),
+        programs(&[("probe", "kprobe/f")]),
+    );
+    let mut hook = hook("enter", Value::Null);
+    hook.any_of.push(bpfleet_crds::hook::HookAlternative {
+        program: "probe".into(),
+        target: None,
+    });
+    let hooks = [hook];
+    assert!(plan_hooks(&core, Some(&hooks)).is_ok() && plan_hooks(&legacy, Some(&hooks)).is_ok());
+    assert_eq!(unknown_programs([&core, &legacy], &hooks), []);
+    let missing = unknown_programs([&core], &hooks);
+    assert_eq!(missing.len(), 1);
+    assert!(
+        missing[0]
+            .to_string()
+            .contains("no variant's object has a program probe"),
+        "{}",
+        missing[0]
+    );
+}
+
+#[test]
+fn a_symbol_that_nothing_defines_is_refused_with_its_name() {
     let source = r#"
         int elsewhere(void);
         __attribute__((section("raw_tp/sys_enter"), used)) int prog(void *ctx) { return elsewhere(); }

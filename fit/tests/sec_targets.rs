@@ -3,7 +3,7 @@
 mod common;
 
 use bpfleet_crds::hook::{Direction, PerfEvent, PerfEventTarget, XdpMode};
-use bpfleet_fit::{Attach, InterfaceSelector};
+use bpfleet_fit::{Attach, InterfaceSelector, function::KernelFunction};
 use common::{example, hook, interface, planned, programs, test_program};
 use serde_json::{Value, json};
 
@@ -20,6 +20,10 @@ fn tracepoint(category: &str, name: &str) -> Attach {
         category: category.into(),
         name: name.into(),
     }
+}
+
+fn function(text: &str) -> KernelFunction {
+    text.parse().unwrap()
 }
 
 fn uprobe(path: &str, symbol: Option<&str>, offset: u64) -> Attach {
@@ -85,6 +89,112 @@ fn without_hooks_every_program_goes_where_its_sec_says() {
                 "{file}: a hook without a name has its program's"
             );
         }
+    }
+}
+
+#[test]
+fn programs_of_the_kernel_go_where_their_sec_says() {
+    let kprobe = |text: &str| Attach::Kprobe {
+        function: function(text),
+    };
+    let trampoline = |text: &str| Attach::Trampoline {
+        function: function(text),
+    };
+    for (section, expected) in [
+        ("kprobe/do_exit", kprobe("do_exit")),
+        ("kprobe/do_exit+0x10", kprobe("do_exit+0x10")),
+        ("kretprobe/do_exit", kprobe("do_exit")),
+        ("fentry/do_exit", trampoline("do_exit")),
+        (
+            "fexit/nf_conntrack:nf_conntrack_in",
+            trampoline("nf_conntrack:nf_conntrack_in"),
+        ),
+        ("fmod_ret/should_fail", trampoline("should_fail")),
+        (
+            "lsm/file_open",
+            Attach::Lsm {
+                hook: "file_open".into(),
+            },
+        ),
+        (
+            "lsm_cgroup/socket_bind",
+            Attach::LsmCgroup {
+                hook: "socket_bind".into(),
+                path: "/".into(),
+            },
+        ),
+        (
+            "kprobe.multi/tcp_*",
+            Attach::Functions {
+                functions: vec!["tcp_*".into()],
+            },
+        ),
+        (
+            "ksyscall/openat",
+            Attach::Syscall {
+                name: "openat".into(),
+            },
+        ),
+        ("uprobe.multi//bin/x:f*", uprobe("/bin/x", Some("f*"), 0)),
+        (
+            "usdt//bin/x:provider:probe",
+            Attach::Usdt {
+                path: "/bin/x".into(),
+                provider: "provider".into(),
+                name: "probe".into(),
+            },
+        ),
+        (
+            "raw_tp.w/nbd_send_request",
+            Attach::RawTracepoint {
+                name: "nbd_send_request".into(),
+            },
+        ),
+        ("cgroup/connect_unix", cgroup("/")),
+    ] {
+        let hooks = planned(&programs(&[("prog", section)]), None);
+        assert_eq!(hooks[0].attach, expected, "{section}");
+    }
+    for (section, target, expected) in [
+        ("kprobe", json!({"function": "a+8"}), kprobe("a+8")),
+        ("fentry/other", json!({"function": "m:a"}), trampoline("m:a")),
+        (
+            "lsm",
+            json!({"lsmHook": "bprm_check_security"}),
+            Attach::Lsm {
+                hook: "bprm_check_security".into(),
+            },
+        ),
+        (
+            "kprobe.multi",
+            json!({"functions": ["a", "b*"]}),
+            Attach::Functions {
+                functions: vec!["a".into(), "b*".into()],
+            },
+        ),
+        (
+            "ksyscall",
+            json!({"syscall": "openat"}),
+            Attach::Syscall {
+                name: "openat".into(),
+            },
+        ),
+        (
+            "lsm_cgroup/socket_bind",
+            json!({"cgroup": {"path": "/a"}}),
+            Attach::LsmCgroup {
+                hook: "socket_bind".into(),
+                path: "/a".into(),
+            },
+        ),
+        (
+            "uprobe.multi",
+            json!({"binary": {"path": "/bin/x", "symbol": "f*"}}),
+            uprobe("/bin/x", Some("f*"), 0),
+        ),
+    ] {
+        let hooks = planned(&programs(&[("prog", section)]), Some(&[hook("prog", target)]));
+        assert_eq!(hooks[0].attach, expected, "{section}");
     }
 }
 

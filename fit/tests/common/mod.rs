@@ -5,7 +5,7 @@ use std::{fmt::Write, fs, path::Path, process::Command};
 
 use bpf_object::ObjectInfo;
 use bpfleet_crds::hook::{Hook, HookAlternative};
-use bpfleet_fit::{PlannedHook, Problem, ProblemKind, plan_hooks};
+use bpfleet_fit::{Alternative, PlannedHook, Problem, ProblemKind, plan_hooks};
 use serde_json::{Value, json};
 
 /// An object of `e2e/programs`.
@@ -77,12 +77,21 @@ pub fn named(name: &str, program: &str, target: Value) -> Hook {
             program: program.into(),
             target,
         }],
+        optional: None,
     }
 }
 
-/// What is planned, which must be possible.
+/// The first alternative of each hook; planning must be possible.
 pub fn planned(object: &ObjectInfo, hooks: Option<&[Hook]>) -> Vec<PlannedHook> {
-    plan_hooks(object, hooks).unwrap_or_else(|problems| panic!("it must be possible: {problems:#?}"))
+    let plans =
+        plan_hooks(object, hooks).unwrap_or_else(|problems| panic!("it must be possible: {problems:#?}"));
+    let first = plans.into_iter().map(|plan| plan.alternatives.into_iter().next());
+    first
+        .map(|alternative| match alternative {
+            Some(Alternative::Planned(hook)) => *hook,
+            other => panic!("an alternative with a program was expected: {other:?}"),
+        })
+        .collect()
 }
 
 /// What is wrong, which something must be.

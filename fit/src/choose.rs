@@ -1,6 +1,9 @@
 //! Which alternative serves each hook on a node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use bpf_object::ObjectInfo;
 use bpfleet_crds::NodeReason;
@@ -63,6 +66,18 @@ pub struct Unservable {
     pub hook: String,
     /// Why none of its alternatives can; never empty.
     pub passed_over: Vec<PassedOver>,
+}
+
+impl fmt::Display for Unservable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hook {}: {}", self.hook, explain(&self.passed_over))
+    }
+}
+
+/// Why alternatives do not serve their hook, in one line.
+pub fn explain(passed_over: &[PassedOver]) -> String {
+    let one = |passed: &PassedOver| format!("program {}: {}", passed.program, passed.message);
+    passed_over.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Everything that the choice could hang on.

@@ -22,7 +22,9 @@ mod support;
 mod target;
 mod variants;
 
-pub use choose::{Attempt, Choice, ChosenHook, PassedOver, Tried, Unservable, choose, hook_questions};
+pub use choose::{
+    Attempt, Choice, ChosenHook, PassedOver, Tried, Unservable, choose, explain, hook_questions,
+};
 pub use hooks::{Alternative, HookPlan, PlannedHook, plan_hooks, unknown_programs};
 pub use problem::{Problem, ProblemKind};
 pub use target::{Attach, InterfaceSelector};

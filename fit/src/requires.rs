@@ -4,7 +4,7 @@ use bpfleet_crds::requirement::{BtfRequirement, Requirement};
 
 use crate::{
     kernel::{KernelRange, KernelVersion},
-    question::{Answers, Question, answer},
+    question::{Answer, Answers, Question, answer},
 };
 
 /// What needs no probing.
@@ -117,29 +117,47 @@ pub fn requirement_questions(requires: &[Requirement]) -> Vec<Question> {
         .collect()
 }
 
-/// What of these requirements a node does not meet, each with why; nothing if it meets them all. What a node
-/// cannot tell counts as missing: a variant is never used on a guess.
-pub fn unmet(requires: &[Requirement], machine: &Machine, answers: &Answers) -> Vec<String> {
-    requires
-        .iter()
-        .filter_map(|requirement| match read(requirement) {
-            Err(why) => Some(why),
-            Ok(Need::Asks(question)) => {
-                let why = answer(answers, &question).why_not()?;
-                Some(format!("{question}: {why}"))
-            }
-            Ok(Need::Architecture(wanted)) if wanted == machine.architecture => None,
-            Ok(Need::Architecture(wanted)) => Some(format!(
-                "architecture {wanted}: this node is {}",
-                machine.architecture
-            )),
-            Ok(Need::Kernel(text, range)) => match machine.kernel {
-                Some(version) if range.has(version) => None,
-                Some(version) => Some(format!("kernel {text}: this one is {version}")),
-                None => Some(format!(
-                    "kernel {text}: not known: this kernel's version cannot be read"
-                )),
-            },
+/// A requirement that a node does not meet, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// The requirement and why it is not met.
+    pub message: String,
+    /// False if the node could not tell.
+    pub certain: bool,
+}
+
+/// What of these requirements a node does not meet; nothing if it meets them all. What a node cannot tell counts as
+/// missing: a variant is never used on a guess.
+pub fn unmet(requires: &[Requirement], machine: &Machine, answers: &Answers) -> Vec<Unmet> {
+    let certain = |message| {
+        Some(Unmet {
+            message,
+            certain: true,
         })
-        .collect()
+    };
+    let one = |requirement: &Requirement| match read(requirement) {
+        Err(why) => certain(why),
+        Ok(Need::Asks(question)) => {
+            let answer = answer(answers, &question);
+            let why = answer.why_not()?;
+            Some(Unmet {
+                message: format!("{question}: {why}"),
+                certain: matches!(answer, Answer::No(_)),
+            })
+        }
+        Ok(Need::Architecture(wanted)) if wanted == machine.architecture => None,
+        Ok(Need::Architecture(wanted)) => certain(format!(
+            "architecture {wanted}: this node is {}",
+            machine.architecture
+        )),
+        Ok(Need::Kernel(text, range)) => match machine.kernel {
+            Some(version) if range.has(version) => None,
+            Some(version) => certain(format!("kernel {text}: this one is {version}")),
+            None => Some(Unmet {
+                message: format!("kernel {text}: not known: this kernel's version cannot be read"),
+                certain: false,
+            }),
+        },
+    };
+    requires.iter().filter_map(one).collect()
 }

@@ -27,6 +27,8 @@ pub enum Candidate<'s> {
         variant: &'s str,
         /// Whether it is for want of an object for the node's architecture.
         no_object: bool,
+        /// Whether the node certainly lacks something, and does not only fail to tell.
+        certain: bool,
         /// What the node lacks.
         why: String,
     },
@@ -52,7 +54,12 @@ pub fn candidates<'s>(
             return Candidate::PassedOver {
                 variant: &variant.name,
                 no_object: true,
-                why: format!("it has no object for architecture {}", machine.architecture),
+                certain: true,
+                why: format!(
+                    "it has objects for {} and none for {}",
+                    architectures(variant),
+                    machine.architecture
+                ),
             };
         };
         let missing = unmet(variant.requires.as_deref().unwrap_or_default(), machine, answers);
@@ -62,9 +69,22 @@ pub fn candidates<'s>(
             Candidate::PassedOver {
                 variant: &variant.name,
                 no_object: false,
-                why: missing.join("; "),
+                certain: missing.iter().any(|unmet| unmet.certain),
+                why: missing
+                    .into_iter()
+                    .map(|unmet| unmet.message)
+                    .collect::<Vec<_>>()
+                    .join("; "),
             }
         }
     };
     revision.variants.iter().map(candidate).collect()
+}
+
+fn architectures(variant: &RevisionVariant) -> String {
+    let known = variant
+        .objects
+        .iter()
+        .filter_map(|object| object.architecture.as_deref());
+    known.collect::<Vec<_>>().join(", ")
 }

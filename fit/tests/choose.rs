@@ -1,5 +1,7 @@
 //! Which alternative serves a hook, for what a node answers.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
+
 mod common;
 
 use bpfleet_crds::{

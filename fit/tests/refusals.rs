@@ -1,5 +1,7 @@
 //! What is refused, and that each refusal says what to write instead.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
+
 mod common;
 
 use bpfleet_fit::{

@@ -1,5 +1,7 @@
 //! Each kind of program, placed by its SEC() alone or with the least that its kind needs.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
+
 mod common;
 
 use bpfleet_crds::hook::{Direction, PerfEvent, PerfEventTarget, XdpMode};

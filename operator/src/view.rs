@@ -6,6 +6,7 @@ use bpfleet_crds::{
     BpfNode, BpfProgram, BpfRevision, conditions,
     node::{Fact, MAX_MESSAGE_BYTES, NodeProgram, ProgramStatus},
 };
+use bpfleet_fit::{feature::Feature, kernel::KernelVersion};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::{
     ResourceExt as _,
@@ -129,8 +130,14 @@ pub struct BpfNodeView {
     pub architecture: Option<String>,
     /// Kernel, once its agent has told.
     pub kernel: Option<String>,
+    /// The kernel's version, once its agent has told.
+    pub kernel_version: Option<KernelVersion>,
     /// Whether its kernel carries BTF.
     pub btf: Fact,
+    /// What its kernel has not, of the features that this version knows.
+    pub missing: Box<[Feature]>,
+    /// What its agent could not find out.
+    pub unknown: Box<[Feature]>,
 }
 
 impl BpfNodeView {
@@ -165,7 +172,10 @@ impl BpfNodeView {
             rows: status.programs.into_iter().map(slim).collect(),
             architecture: facts.as_ref().map(|facts| facts.architecture.clone()),
             kernel: facts.as_ref().map(|facts| facts.kernel_release.clone()),
-            btf: facts.map_or(Fact::Unknown, |facts| facts.btf.kernel),
+            kernel_version: facts.as_ref().and_then(|facts| facts.kernel_version.parse().ok()),
+            btf: facts.as_ref().map_or(Fact::Unknown, |facts| facts.btf.kernel),
+            missing: features(facts.as_ref().map(|facts| facts.missing.as_slice())),
+            unknown: features(facts.as_ref().map(|facts| facts.unknown.as_slice())),
         }
     }
 
@@ -201,6 +211,15 @@ impl BpfNodeView {
 }
 
 /// A row without the long texts of a healthy or well-explained program: there are thousands.
+/// Names of features; what only a newer agent knows is asked for by nobody here.
+fn features(names: Option<&[String]>) -> Box<[Feature]> {
+    names
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect()
+}
+
 fn slim(row: ProgramStatus) -> ProgramStatus {
     let message = row.message.or_else(|| {
         let hook = row.failed_hooks.first()?;

@@ -34,16 +34,7 @@ pub struct Resolved {
     /// Where its bytes can be had again.
     pub source: RevisionSource,
     /// What it holds; none if its bytes have not been read by this process.
-    pub info: Option<Arc<Inspected>>,
-}
-
-/// What an object holds, without what takes much room.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Inspected {
-    /// Programs, maps, externs; no relocations.
-    pub info: ObjectInfo,
-    /// Whether it must be relocated against a kernel's BTF.
-    pub needs_target_btf: bool,
+    pub info: Option<Arc<ObjectInfo>>,
 }
 
 /// The objects of a variant: one, or one for each architecture.
@@ -70,19 +61,18 @@ pub struct Resolver {
     known: Mutex<HashMap<(String, String), Remembered>>,
 }
 
-/// Reads what an object holds.
+/// Reads what an object holds, without what takes much room: at most one relocation of each function.
 ///
 /// # Errors
 /// `InvalidObject`, with what is wrong with it.
-pub fn inspect(bytes: &[u8], place: &str) -> Result<Arc<Inspected>, Fault> {
+pub fn inspect(bytes: &[u8], place: &str) -> Result<Arc<ObjectInfo>, Fault> {
     let mut info = bpf_object::inspect(bytes)
         .map_err(|error| Fault::permanent(ProgramReason::InvalidObject, format!("{place}: {error}")))?;
-    let needs_target_btf = info.needs_target_btf();
-    info.co_re = Vec::new();
-    Ok(Arc::new(Inspected {
-        info,
-        needs_target_btf,
-    }))
+    // An object has hundreds; which functions must be relocated is all that is asked of them here.
+    info.co_re.retain(|relocation| relocation.kind.needs_target_btf());
+    info.co_re.dedup_by(|next, first| next.program == first.program);
+    info.co_re.shrink_to_fit();
+    Ok(Arc::new(info))
 }
 
 impl Resolver {
@@ -95,7 +85,7 @@ impl Resolver {
     }
 
     /// Remembers what an object holds that was read for another reason.
-    pub fn learn(&self, program: &str, digest: Digest, inspected: &Arc<Inspected>) {
+    pub fn learn(&self, program: &str, digest: Digest, inspected: &Arc<ObjectInfo>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, known) in known.iter_mut().filter(|((name, _), _)| name == program) {
             let objects = known

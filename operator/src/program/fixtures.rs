@@ -15,13 +15,13 @@ use super::input::{Input, NodeInput};
 use crate::{
     objects::{
         config_map,
-        resolve::{Inspected, Objects, Resolved},
+        resolve::{Objects, Resolved},
     },
     view::{BpfNodeView, ConfigMapView, NodeView},
 };
 
 /// An object that holds these programs: name and SEC().
-pub fn inspected(programs: &[(&str, &str)]) -> Arc<Inspected> {
+pub fn inspected(programs: &[(&str, &str)]) -> Arc<ObjectInfo> {
     let program = |(index, (name, section)): (usize, &(&str, &str))| {
         let sec = parse_sec(section);
         Program {
@@ -36,7 +36,7 @@ pub fn inspected(programs: &[(&str, &str)]) -> Arc<Inspected> {
             offset: 0,
         }
     };
-    let info = ObjectInfo {
+    Arc::new(ObjectInfo {
         programs: programs.iter().enumerate().map(program).collect(),
         subprograms: Vec::new(),
         maps: Vec::new(),
@@ -46,15 +46,11 @@ pub fn inspected(programs: &[(&str, &str)]) -> Arc<Inspected> {
         externs: Vec::new(),
         has_btf: true,
         endian: Endian::HOST,
-    };
-    Arc::new(Inspected {
-        info,
-        needs_target_btf: false,
     })
 }
 
 /// An object from ConfigMap `m` with this content.
-pub fn objects(content: &str, info: Option<Arc<Inspected>>) -> Objects {
+pub fn objects(content: &str, info: Option<Arc<ObjectInfo>>) -> Objects {
     let digest = Digest::of(content.as_bytes());
     let source = RevisionSource {
         digest,

@@ -1,6 +1,7 @@
 //! One BpfProgram: gather, validate, plan, apply, report.
 
 pub mod apply;
+pub mod compatible;
 #[cfg(test)]
 mod fixtures;
 pub mod gather;

@@ -5,15 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use bpfleet_crds::{
     NodeReason,
     conditions::truncate,
-    node::{Fact, MAX_MESSAGE_BYTES, MAX_PROGRAMS},
+    node::{MAX_MESSAGE_BYTES, MAX_PROGRAMS},
     program::{FailureGroup, NodeCounts},
 };
 
-use super::{
-    input::{Input, NodeInput},
-    validate::Accepted,
-};
-use crate::{selector::NodeSelector, view::BpfNodeView};
+use super::input::{Input, NodeInput};
+use crate::selector::NodeSelector;
+use crate::view::BpfNodeView;
 
 /// Most groups of failures in a status.
 const MAX_GROUPS: usize = 8;
@@ -83,11 +81,14 @@ fn is_stuck(reason: &str) -> bool {
             R::AgentTooOld
             | R::InvalidRevision
             | R::NoObjectForArchitecture
+            | R::NoVariantFits
             | R::InvalidObject
             | R::InvalidHook
             | R::UnsupportedProgram
             | R::UnsupportedByKernel
             | R::BtfMissing
+            | R::KernelConfigMissing
+            | R::KernelSymbolMissing
             | R::VerifierRejected,
         ) => true,
         // The rest may pass, and the agent tries again.
@@ -177,44 +178,4 @@ impl Tally {
         tally.on_all_nodes = running.flatten();
         tally
     }
-}
-
-/// Why a node cannot run the accepted revision, from what it reports of its kernel.
-pub fn incompatible(node: &BpfNodeView, accepted: &Accepted) -> Option<String> {
-    let architecture = node.architecture.as_deref()?;
-    let kernel = node.kernel.as_deref().unwrap_or("unknown");
-    let mut reasons = Vec::new();
-    for variant in &accepted.spec.variants {
-        let Some(object) = variant.object_for(architecture) else {
-            let known: Vec<&str> = variant
-                .objects
-                .iter()
-                .filter_map(|object| object.architecture.as_deref())
-                .collect();
-            reasons.push(format!(
-                "variant {} has objects for {} and none for {architecture}",
-                variant.name,
-                known.join(", ")
-            ));
-            continue;
-        };
-        let needs = accepted.needs.get(&object.digest);
-        if node.btf != Fact::No {
-            return None;
-        }
-        match needs {
-            Some(needs) if needs.kernel_btf.is_some() => reasons.push(format!(
-                "kernel {kernel} carries no BTF, and program {} is attached by means of it",
-                needs.kernel_btf.as_deref().unwrap_or_default()
-            )),
-            Some(needs) if needs.relocation => {
-                reasons.push(format!(
-                    "kernel {kernel} carries no BTF to relocate variant {} against",
-                    variant.name
-                ));
-            }
-            _ => return None,
-        }
-    }
-    (!reasons.is_empty()).then(|| reasons.join("; "))
 }

@@ -7,12 +7,7 @@ use bpfleet_crds::{
 };
 use jiff::Timestamp;
 
-use super::{
-    input::Input,
-    nodes::{Tally, incompatible},
-    plan::Plan,
-    validate::Accepted,
-};
+use super::{compatible::Prediction, input::Input, nodes::Tally, plan::Plan, validate::Accepted};
 use crate::error::Fault;
 
 /// What the writes of this reconcile came to.
@@ -130,9 +125,10 @@ fn compatible_verdict(input: &Input, accepted: &Result<Accepted, Fault>) -> Verd
         let message = "no selected node has told what its kernel can do yet";
         return verdict(Status::Unknown, ProgramReason::Pending, message);
     }
+    let prediction = Prediction::new(accepted);
     let problems: Vec<_> = known
         .iter()
-        .filter_map(|node| incompatible(node, accepted).map(|why| (node.name.as_str(), why)))
+        .filter_map(|node| prediction.incompatible(node).map(|why| (node.name.as_str(), why)))
         .collect();
     match problems.first() {
         None => {

@@ -1,21 +1,18 @@
 //! Whether a BpfProgram can be run at all: its spec against its objects. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use bpf_object::ObjectInfo;
 use bpfleet_crds::{
     BpfProgram, BpfRevisionSpec, Digest, ProgramReason, canonical,
     conditions::truncate,
     revision::{RevisionSource, RevisionVariant},
 };
-use bpfleet_fit::{ProblemKind, plan_hooks};
+use bpfleet_fit::{HookPlan, ProblemKind, plan_hooks, requires::requirement_problems, unknown_programs};
 use kube::ResourceExt as _;
 
 use super::input::Input;
-use crate::{
-    error::Fault,
-    objects::resolve::{Inspected, Objects},
-    selector::NodeSelector,
-};
+use crate::{error::Fault, objects::resolve::Objects, selector::NodeSelector};
 
 /// Most problems named in one message.
 const MAX_PROBLEMS: usize = 8;
@@ -33,25 +30,30 @@ pub struct Accepted {
     pub sources: Vec<RevisionSource>,
     /// Which nodes run it.
     pub selector: NodeSelector,
-    /// What each object needs of a kernel, as far as it is known.
-    pub needs: BTreeMap<Digest, Needs>,
+    /// What each object that has been read by this process holds, and what could serve its hooks.
+    pub plans: BTreeMap<Digest, ObjectPlan>,
     /// What is odd, but does not hold it up.
     pub warnings: Vec<String>,
 }
 
-/// What an object needs of a kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// It must be relocated against BTF.
-    pub relocation: bool,
-    /// A program that is attached by means of the kernel's own BTF, and its kind.
-    pub kernel_btf: Option<String>,
+/// An object and what could serve the hooks with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectPlan {
+    /// What it holds.
+    pub info: Arc<ObjectInfo>,
+    /// What could serve each hook.
+    pub hooks: Vec<HookPlan>,
 }
 
 /// The content of the revision that a BpfProgram and its objects make.
 pub fn revision_spec(program: &BpfProgram, objects: &[(String, Objects)]) -> BpfRevisionSpec {
+    let requires = |name: &str| {
+        let variant = program.spec.variants.iter().find(|variant| variant.name == name);
+        variant.and_then(|variant| variant.requires.clone())
+    };
     let variant = |(name, objects): &(String, Objects)| RevisionVariant {
         name: name.clone(),
+        requires: requires(name),
         objects: objects
             .objects
             .iter()
@@ -62,6 +64,7 @@ pub fn revision_spec(program: &BpfProgram, objects: &[(String, Objects)]) -> Bpf
         program: program.name_any(),
         variants: objects.iter().map(variant).collect(),
         hooks: program.spec.hooks.clone(),
+        maps: program.spec.maps.clone(),
     }
 }
 
@@ -85,12 +88,32 @@ pub fn validate(input: &Input) -> Result<Accepted, Fault> {
     )
     .map_err(invalid)?;
 
+    let maps = program.spec.maps.as_deref();
+    unique(
+        "maps",
+        maps.iter().copied().flatten().map(|map| map.name.as_str()),
+    )
+    .map_err(invalid)?;
+    let wrong: Vec<String> = program
+        .spec
+        .variants
+        .iter()
+        .flat_map(|variant| {
+            let requires = variant.requires.as_deref().unwrap_or_default();
+            let problems = requirement_problems(requires).into_iter();
+            problems.map(|problem| format!("variant {}: {problem}", variant.name))
+        })
+        .collect();
+    if !wrong.is_empty() {
+        return Err(invalid(several("", &wrong)));
+    }
+
     let objects = input.objects.as_ref().map_err(Clone::clone)?;
     let spec = revision_spec(program, objects);
     let revision = canonical::revision_name(&spec)
         .map_err(|error| invalid(format!("spec cannot be written down: {error}")))?;
     let known = input.revision(&revision).is_some();
-    let mut needs = BTreeMap::new();
+    let mut plans = BTreeMap::new();
     let mut sources: Vec<RevisionSource> = Vec::new();
     for (variant, objects) in objects {
         for resolved in &objects.objects {
@@ -101,8 +124,8 @@ pub fn validate(input: &Input) -> Result<Accepted, Fault> {
                 sources.push(resolved.source.clone());
             }
             match &resolved.info {
-                Some(inspected) => {
-                    needs.insert(resolved.object.digest, check(program, variant, inspected)?);
+                Some(info) => {
+                    plans.insert(resolved.object.digest, check(program, variant, info)?);
                 }
                 // What is a revision was checked when it became one.
                 None if known => {}
@@ -114,6 +137,14 @@ pub fn validate(input: &Input) -> Result<Accepted, Fault> {
             }
         }
     }
+    let all_read = || {
+        objects
+            .iter()
+            .all(|(_, o)| o.objects.iter().all(|o| o.info.is_some()))
+    };
+    if all_read() {
+        across(program, plans.values().map(|plan| plan.info.as_ref())).map_err(invalid)?;
+    }
     let warnings = objects
         .iter()
         .filter_map(|(_, objects)| objects.warning.clone())
@@ -123,7 +154,7 @@ pub fn validate(input: &Input) -> Result<Accepted, Fault> {
         spec,
         sources,
         selector,
-        needs,
+        plans,
         warnings,
     })
 }
@@ -140,15 +171,47 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), St
     Ok(())
 }
 
+/// What must hold of all objects together: no program or map is named that none of them has.
+fn across<'o>(
+    program: &BpfProgram,
+    objects: impl Iterator<Item = &'o ObjectInfo> + Clone,
+) -> Result<(), String> {
+    let hooks = program.spec.hooks.as_deref().unwrap_or_default();
+    let mut wrong: Vec<String> = unknown_programs(objects.clone(), hooks)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    for map in program.spec.maps.iter().flatten() {
+        let mut known = objects.clone().flat_map(|object| &object.maps);
+        if !known.any(|known| known.name == map.name) {
+            let names: Vec<&str> = objects
+                .clone()
+                .flat_map(|object| &object.maps)
+                .map(|map| map.name.as_str())
+                .take(MAX_PROBLEMS)
+                .collect();
+            wrong.push(format!(
+                "maps: no variant's object has a map {}; there is {}",
+                map.name,
+                names.join(", ")
+            ));
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(several("", &wrong))
+    }
+}
+
 /// The hooks against one object.
-fn check(program: &BpfProgram, variant: &str, inspected: &Inspected) -> Result<Needs, Fault> {
+fn check(program: &BpfProgram, variant: &str, info: &Arc<ObjectInfo>) -> Result<ObjectPlan, Fault> {
     let hooks = program.spec.hooks.as_deref();
-    let problems = match plan_hooks(&inspected.info, hooks) {
-        Ok(planned) => {
-            let needing = planned.iter().find(|hook| hook.program.kind.needs_kernel_btf());
-            return Ok(Needs {
-                relocation: inspected.needs_target_btf,
-                kernel_btf: needing.map(|hook| format!("{} ({})", hook.program.name, hook.program.kind)),
+    let problems = match plan_hooks(info, hooks) {
+        Ok(hooks) => {
+            return Ok(ObjectPlan {
+                info: info.clone(),
+                hooks,
             });
         }
         Err(problems) => problems,
@@ -159,20 +222,21 @@ fn check(program: &BpfProgram, variant: &str, inspected: &Inspected) -> Result<N
     } else {
         ProgramReason::InvalidObject
     };
-    let mut message = format!("variant {variant}: ");
-    let texts: Vec<String> = problems
-        .iter()
-        .take(MAX_PROBLEMS)
-        .map(ToString::to_string)
-        .collect();
-    message.push_str(&texts.join("; "));
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Err(Fault::permanent(
+        reason,
+        several(&format!("variant {variant}: "), &texts),
+    ))
+}
+
+/// The first problems in one message of bounded length.
+fn several(what: &str, problems: &[String]) -> String {
+    let first = problems.iter().take(MAX_PROBLEMS).map(String::as_str);
+    let mut message = format!("{what}{}", first.collect::<Vec<_>>().join("; "));
     if problems.len() > MAX_PROBLEMS {
         message.push_str(&format!("; and {} more", problems.len() - MAX_PROBLEMS));
     }
-    Err(Fault::permanent(
-        reason,
-        truncate(&message, MAX_MESSAGE_BYTES).to_owned(),
-    ))
+    truncate(&message, MAX_MESSAGE_BYTES).to_owned()
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use bpf_object::{CoreKind, CoreRelocation};
 use bpfleet_crds::{conditions::find, node::Fact, program::NodeCounts};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::program::{
@@ -254,6 +255,75 @@ fn a_write_that_failed_is_not_reported_as_done() {
     assert_eq!(status.updated_revision, None);
 }
 
+/// A relocation of this program.
+fn field_of(program: &str) -> CoreRelocation {
+    CoreRelocation {
+        section: "tp/sched/sched_switch".into(),
+        instruction_offset: 0,
+        program: Some(program.into()),
+        kind: CoreKind::FieldByteOffset,
+        type_keyword: "struct",
+        type_name: "task_struct".into(),
+        access: "0:1".into(),
+        field_path: "task_struct.tgid".into(),
+        source_line: None,
+    }
+}
+
+fn compatible(spec: &Value, objects_of: &[(&str, &[(&str, &str)])], node: NodeInput) -> (String, String) {
+    let mut input = with_nodes(vec![node]);
+    input.program = program(spec);
+    input.objects = Ok(objects_of
+        .iter()
+        .map(|(name, programs)| ((*name).to_owned(), objects(name, Some(inspected(programs)))))
+        .collect());
+    let status = status(&input);
+    let message = find(&status.conditions, COMPATIBLE).unwrap().message.clone();
+    (short(&status, COMPATIBLE), message)
+}
+
+#[test]
+fn a_variant_or_alternative_that_the_node_can_use_makes_it_compatible_and_else_each_says_why_not() {
+    let ringbuf: bpfleet_fit::feature::Feature = "map/ringbuf".parse().unwrap();
+    let old = || {
+        with(node("n", None, None), |view| {
+            view.btf = Fact::No;
+            view.missing = [ringbuf].into();
+            view.kernel_version = "5.4.0".parse().ok();
+        })
+    };
+    let object = json!({"configMap": {"name": "m", "key": "k"}});
+    let variant = |name: &str, requires: Value| json!({"name": name, "object": object, "requires": requires});
+    let trace: &[(&str, &str)] = &[("t", "tp/sched/sched_switch")];
+    let ring = variant("ring", json!([{"feature": "map/ringbuf"}]));
+    let (verdict, message) = compatible(&json!({"variants": [ring]}), &[("ring", trace)], old());
+    assert_eq!(verdict, "False/IncompatibleNodes");
+    assert!(
+        message.contains("map/ringbuf: kernel 6.1.0 has no map/ringbuf"),
+        "{message}"
+    );
+
+    let legacy = variant("legacy", json!([{"kernel": ">=4.18"}]));
+    let both = json!({"variants": [ring, legacy]});
+    let (verdict, _) = compatible(&both, &[("ring", trace), ("legacy", trace)], old());
+    assert_eq!(verdict, "True/AllNodesCompatible");
+
+    let unlink = |alternatives: Value| json!({"hooks": [{"name": "unlink", "anyOf": alternatives}]});
+    let programs: &[(&str, &str)] = &[("enter", "fentry/do_unlinkat"), ("probe", "kprobe/do_unlinkat")];
+    let spec = unlink(json!([{"program": "enter"}, {"program": "probe"}]));
+    assert_eq!(
+        compatible(&spec, &[("main", programs)], old()).0,
+        "True/AllNodesCompatible"
+    );
+    let spec = unlink(json!([{"program": "enter"}]));
+    let (verdict, message) = compatible(&spec, &[("main", programs)], old());
+    assert_eq!(verdict, "False/IncompatibleNodes");
+    assert!(
+        message.contains("hook unlink: program enter: kernel 6.1.0 carries no BTF"),
+        "{message}"
+    );
+}
+
 #[rstest]
 #[case::fits(Fact::Yes, false, &[("t", "tp_btf/sched_switch")], "True/AllNodesCompatible")]
 #[case::no_btf_not_needed(Fact::No, false, &[("t", "tp/sched/sched_switch")], "True/AllNodesCompatible")]
@@ -268,7 +338,9 @@ fn compatible_is_told_from_what_nodes_report(
 ) {
     let mut input = with_nodes(vec![with(node("n", None, None), |view| view.btf = btf)]);
     let mut inspected = (*inspected(programs)).clone();
-    inspected.needs_target_btf = relocation;
+    inspected
+        .co_re
+        .extend(relocation.then(|| field_of(&inspected.programs[0].name)));
     input.objects = Ok(vec![(
         "main".to_owned(),
         objects("v1", Some(Arc::new(inspected))),

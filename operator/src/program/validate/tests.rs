@@ -30,7 +30,8 @@ const EXEC: (&str, &str) = ("on_exec", "tracepoint/sched/sched_process_exec");
 #[case::another_target(&[EXEC], json!({"hooks": [hook("exec", "on_exec", json!({"tracepoint": "sched/sched_switch"}))]}))]
 #[case::cgroup_without_target(&[("c", "cgroup_skb/ingress")], json!({}))]
 #[case::xdp(&[("x", "xdp")], json!({"hooks": [hook("x", "x", json!({"interface": {"name": "eth0"}}))]}))]
-#[case::unserved_kind_that_no_hook_names(&[EXEC, ("k", "kprobe/do_exit")], json!({"hooks": [hook("exec", "on_exec", Value::Null)]}))]
+#[case::kernel_function(&[("k", "kprobe/do_exit")], json!({}))]
+#[case::unserved_kind_that_no_hook_names(&[EXEC, ("k", "struct_ops/init")], json!({"hooks": [hook("exec", "on_exec", Value::Null)]}))]
 fn what_is_right_is_accepted(#[case] programs: &[(&str, &str)], #[case] spec: Value) {
     let accepted = check_hooks(programs, spec).unwrap();
     assert!(accepted.revision.starts_with("p-"));
@@ -46,7 +47,10 @@ fn what_is_right_is_accepted(#[case] programs: &[(&str, &str)], #[case] spec: Va
     hook("a", "a", json!({"interface": {"name": "eth0"}})), hook("b", "b", json!({"interface": {"name": "eth0"}}))]}), ProgramReason::InvalidSpec, "the kernel runs only one")]
 #[case::no_sock_map(&[("m", "sk_msg")], json!({}), ProgramReason::InvalidSpec, "SOCKMAP or SOCKHASH")]
 #[case::two_hooks_of_a_name(&[EXEC], json!({"hooks": [hook("h", "on_exec", Value::Null), hook("h", "on_exec", Value::Null)]}), ProgramReason::InvalidSpec, "two hooks are called h")]
-#[case::kprobe(&[("k", "kprobe/do_exit")], json!({}), ProgramReason::InvalidObject, "come with a later version")]
+#[case::unserved_kind(&[("k", "struct_ops/init")], json!({}), ProgramReason::InvalidObject, "kernel operations are not served")]
+#[case::alternative_that_nobody_has(&[EXEC], json!({"hooks": [{"name": "h", "anyOf": [{"program": "on_exec"}, {"program": "on_exce"}]}]}), ProgramReason::InvalidSpec, "no variant's object has a program on_exce; did you mean on_exec?")]
+#[case::unknown_map(&[EXEC], json!({"maps": [{"name": "hists", "maxEntries": 3}]}), ProgramReason::InvalidSpec, "no variant's object has a map hists")]
+#[case::unknown_feature(&[EXEC], json!({"variants": [{"name": "main", "object": {"configMap": {"name": "m", "key": "k"}}, "requires": [{"feature": "map/ringbuff"}]}]}), ProgramReason::InvalidSpec, "variant main: requires[0]: there is no feature \"map/ringbuff\"; did you mean map/ringbuf?")]
 #[case::unknown_section(&[("u", "no_such_kind")], json!({}), ProgramReason::InvalidObject, "none that libbpf knows")]
 #[case::selector(&[EXEC], json!({"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}), ProgramReason::InvalidSpec, "is no operator")]
 fn what_is_wrong_is_refused_with_the_fix(

@@ -19,8 +19,8 @@ use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
 /// Most programs that one query reports; the kernel allows 64 on a cgroup (BPF_CGROUP_MAX_PROGS).
 const MAX_QUERIED: usize = 64;
 
-/// Runs one command.
-fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
+/// Runs one command. What `attr` points to must live until it returns.
+pub(super) fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     // SAFETY: `attr` is a valid, fully initialised bpf_attr for the duration of the call, and its size is
     // given. Pointers in it point to memory that the callers below keep alive across the call.
     let result = unsafe {
@@ -38,18 +38,18 @@ fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     }
 }
 
-fn zeroed() -> bpf_attr {
+pub(super) fn zeroed() -> bpf_attr {
     // SAFETY: bpf_attr is a union of plain integers and arrays of them; all zero bits are a valid value.
     unsafe { mem::zeroed() }
 }
 
-fn owned(fd: i64) -> io::Result<OwnedFd> {
+pub(super) fn owned(fd: i64) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(|_| io::Error::other("bpf(2) returned no file descriptor"))?;
     // SAFETY: the kernel just returned this descriptor to us, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn c_path(path: &Path) -> io::Result<CString> {
+pub(super) fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
 }
 

@@ -1,5 +1,5 @@
-//! Perf events without links: before 5.15 a program is attached to an event for as long as somebody holds
-//! the event's descriptor.
+//! Perf events. From 5.15 on a link keeps a program attached to one; before, it is attached for as long as
+//! somebody holds the event's descriptor.
 #![allow(
     unsafe_code,
     reason = "perf_event_open(2) and its ioctls have no safe wrapper"
@@ -9,7 +9,7 @@ use std::{
     ffi::CString,
     fs, io, mem,
     os::{
-        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -19,6 +19,8 @@ use aya::programs::perf_event::SamplePolicy;
 use aya_obj::generated::perf_event_attr;
 use bpfleet_crds::hook::PerfEvent;
 
+use super::link;
+
 /// `enum perf_type_id` of include/uapi/linux/perf_event.h.
 const PERF_TYPE_HARDWARE: u32 = 0;
 const PERF_TYPE_SOFTWARE: u32 = 1;
@@ -27,7 +29,9 @@ const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 /// `_IO('$', 0)` and `_IOW('$', 8, __u32)`.
 const PERF_EVENT_IOC_ENABLE: libc::c_ulong = 0x2400;
 const PERF_EVENT_IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
+/// Sources of events, from 4.17.
 const UPROBE_PMU: &str = "/sys/bus/event_source/devices/uprobe";
+const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 /// Where tracefs is mounted, newest first.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
@@ -68,12 +72,107 @@ pub fn event(
 }
 
 /// Attaches to an instruction of a binary, `offset` bytes from the start of the file, or to the return of the
-/// function there (4.17); dropping the event detaches.
+/// function there; dropping the event detaches.
 pub fn uprobe(program: BorrowedFd<'_>, file: &Path, offset: u64, on_return: bool) -> io::Result<OwnedFd> {
-    let read = |name: &str| fs::read_to_string(format!("{UPROBE_PMU}/{name}"));
-    let type_ = read("type")?.trim().parse().map_err(io::Error::other)?;
+    Way::Event.attach(uprobe_event(file, offset, 0, on_return)?, program)
+}
+
+/// How a program is attached to an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By a link, which can be pinned (5.15).
+    Link {
+        /// What the program sees as its cookie.
+        cookie: u64,
+    },
+    /// Until the event's descriptor is closed by all who have it.
+    Event,
+}
+
+impl Way {
+    /// Attaches a program to an event, and gives what keeps it attached: the link or the event.
+    pub fn attach(self, event: OwnedFd, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        match self {
+            Way::Event => attached(event, program),
+            Way::Link { cookie } => {
+                let link = link::perf_event(program, event.as_fd(), cookie)?;
+                control(&event, PERF_EVENT_IOC_ENABLE, 0)?;
+                Ok(link)
+            }
+        }
+    }
+}
+
+/// An instruction of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelPlace<'a> {
+    /// So many bytes after the begin of a function. A name that several functions have is refused
+    /// (EADDRNOTAVAIL, 6.7 and some kernels before), or means the first.
+    Function {
+        /// The function.
+        name: &'a str,
+        /// The bytes.
+        offset: u64,
+    },
+    /// At an address, for a function whose name others have too.
+    Address(u64),
+}
+
+/// An event of the kernel's reaching an instruction, or of the function there returning. Its errors are those of
+/// perf_event_open(2), but [`io::ErrorKind::Unsupported`] where the kernel has no kprobes at all.
+pub fn kprobe_event(place: KernelPlace<'_>, on_return: bool) -> io::Result<OwnedFd> {
+    kprobe_opened(place, on_return, false)
+}
+
+/// Tries whether a kprobe can be attached, which no list tells for sure: the kernel registers one, switched off,
+/// and takes it back.
+pub fn probe_kprobe(place: KernelPlace<'_>, on_return: bool) -> io::Result<()> {
+    kprobe_opened(place, on_return, true).map(drop)
+}
+
+fn kprobe_opened(place: KernelPlace<'_>, on_return: bool, disabled: bool) -> io::Result<OwnedFd> {
+    let mut attr = probe(KPROBE_PMU, "kprobes", on_return)?;
+    attr.set_disabled(disabled.into());
+    let function;
+    match place {
+        KernelPlace::Function { name, offset } => {
+            function = CString::new(name).map_err(io::Error::other)?;
+            attr.__bindgen_anon_3.kprobe_func = function.as_ptr() as u64;
+            attr.__bindgen_anon_4.probe_offset = offset;
+        }
+        KernelPlace::Address(address) => attr.__bindgen_anon_4.kprobe_addr = address,
+    }
+    // `function` outlives the call.
+    open_attributes(&mut attr, 0)
+}
+
+/// An event of any process' reaching an instruction of a binary, `offset` bytes from the start of the file, or of
+/// the function there returning. `counter` is the offset in the file of a counter that the kernel raises meanwhile
+/// (a semaphore of a USDT probe, 4.20), or 0.
+pub fn uprobe_event(file: &Path, offset: u64, counter: u64, on_return: bool) -> io::Result<OwnedFd> {
     let path = CString::new(file.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    let mut attr = attributes(type_)?;
+    let mut attr = probe(UPROBE_PMU, "uprobes", on_return)?;
+    if counter > 0 {
+        // It stands in the upper half (format/ref_ctr_offset: `config:32-63`).
+        let counter = u32::try_from(counter)
+            .map_err(|_| io::Error::other(format!("the counter is at {counter:#x}, beyond 4 GiB")))?;
+        attr.config |= u64::from(counter) << 32;
+    }
+    attr.__bindgen_anon_3.uprobe_path = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.probe_offset = offset;
+    // `path` outlives the call.
+    open_attributes(&mut attr, 0)
+}
+
+/// Attributes for a source of probes.
+fn probe(source: &str, what: &str, on_return: bool) -> io::Result<perf_event_attr> {
+    let read = |name: &str| {
+        fs::read_to_string(format!("{source}/{name}")).map_err(|error| {
+            let message = format!("this kernel has no {what}: {source}/{name}: {error}");
+            io::Error::new(io::ErrorKind::Unsupported, message)
+        })
+    };
+    let mut attr = attributes(read("type")?.trim().parse().map_err(io::Error::other)?)?;
     if on_return {
         // The format is `config:BIT`.
         let format = read("format/retprobe")?;
@@ -84,12 +183,9 @@ pub fn uprobe(program: BorrowedFd<'_>, file: &Path, offset: u64, on_return: bool
             .map_err(io::Error::other)?;
         attr.config = 1u64
             .checked_shl(bit)
-            .ok_or_else(|| io::Error::other(format!("{UPROBE_PMU}/format/retprobe says {format}")))?;
+            .ok_or_else(|| io::Error::other(format!("{source}/format/retprobe says {format}")))?;
     }
-    attr.__bindgen_anon_3.uprobe_path = path.as_ptr() as u64;
-    attr.__bindgen_anon_4.probe_offset = offset;
-    // `path` outlives the call.
-    attached(open_attributes(&mut attr, 0)?, program)
+    Ok(attr)
 }
 
 /// Zeroed attributes of this type.
@@ -136,14 +232,41 @@ fn open_attributes(attr: &mut perf_event_attr, cpu: u32) -> io::Result<OwnedFd> 
 }
 
 fn attached(event: OwnedFd, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    for (request, argument) in [
-        (PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()),
-        (PERF_EVENT_IOC_ENABLE, 0),
-    ] {
-        // SAFETY: both ioctls take an integer argument, and both descriptors are open.
-        if unsafe { libc::ioctl(event.as_raw_fd(), request, argument) } != 0 {
-            return Err(io::Error::last_os_error());
+    control(&event, PERF_EVENT_IOC_SET_BPF, program.as_raw_fd())?;
+    control(&event, PERF_EVENT_IOC_ENABLE, 0)?;
+    Ok(event)
+}
+
+fn control(event: &OwnedFd, request: libc::c_ulong, argument: libc::c_int) -> io::Result<()> {
+    // SAFETY: the ioctls above take an integer argument, and the descriptors are open.
+    match unsafe { libc::ioctl(event.as_raw_fd(), request, argument) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_kprobes_the_kernel_is_named_as_the_reason() {
+        let place = KernelPlace::Function {
+            name: "no_such_function",
+            offset: 0,
+        };
+        let error = probe_kprobe(place, false).unwrap_err();
+        if Path::new(KPROBE_PMU).exists() {
+            assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+        } else {
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+            assert!(error.to_string().contains("no kprobes"), "{error}");
         }
     }
-    Ok(event)
+
+    #[test]
+    fn a_counter_beyond_what_the_kernel_takes_is_refused() {
+        let error = uprobe_event(Path::new("/proc/self/exe"), 64, 1 << 32, false).unwrap_err();
+        assert!(error.to_string().contains("beyond 4 GiB"), "{error}");
+    }
 }

@@ -8,5 +8,6 @@ mod command;
 mod interfaces;
 mod kinds;
 mod loader;
+mod own_loading;
 mod support;
 mod updates;

@@ -4,6 +4,7 @@ use std::{
     env, fs,
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::unix::net::{UnixListener, UnixStream},
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -109,6 +110,10 @@ fn the_process_in_a_cgroup() {
         client.ttl().or_else(|_| client.nodelay().map(u32::from)).unwrap();
         talk(&mut client, &mut server);
     }
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    UnixStream::connect(&socket).unwrap();
     fs::read_to_string("/proc/sys/kernel/ostype").unwrap();
     fs::File::open("/dev/null").unwrap();
 }

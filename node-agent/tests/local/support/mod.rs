@@ -5,4 +5,6 @@ pub mod cgroup;
 pub mod events;
 pub mod kernel;
 pub mod netns;
+pub mod process;
+pub mod resolved;
 pub mod running;

@@ -2,13 +2,14 @@
 #![allow(unsafe_code, reason = "bpf(2) takes addresses of what it reads")]
 
 use std::{
+    ffi::c_char,
     io, mem,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use aya_obj::generated::{bpf_cmd, bpf_map_info};
 
-use super::bpf::{bpf, zeroed};
+use super::bpf::{bpf, owned, zeroed};
 
 /// `BPF_ANY` and `BPF_NOEXIST`.
 const ANY: u64 = 0;
@@ -54,6 +55,61 @@ pub fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
 /// Writes an entry that must not be there yet (EEXIST).
 pub fn insert(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
     put(map, key, value, NO_EXIST)
+}
+
+/// BPF_MAP_CREATE, as typed arguments.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MapCreate<'a> {
+    /// `enum bpf_map_type`.
+    pub map_type: u32,
+    /// Its name, of which the kernel keeps 15 bytes; empty for none.
+    pub name: &'a str,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// Most entries.
+    pub max_entries: u32,
+    /// `BPF_F_*`.
+    pub flags: u32,
+    /// A map like those that it holds.
+    pub inner: Option<BorrowedFd<'a>>,
+    /// BTF of its key and value.
+    pub btf: Option<BorrowedFd<'a>>,
+    /// Type of its key in there, or 0.
+    pub btf_key_type_id: u32,
+    /// Type of its value in there, or 0.
+    pub btf_value_type_id: u32,
+    /// Type of its value in the kernel, for tables of operations, or 0.
+    pub btf_vmlinux_value_type_id: u32,
+    /// BTF of the module that has this type; the kernel's own if there is none.
+    pub value_type_module: Option<BorrowedFd<'a>>,
+}
+
+impl MapCreate<'_> {
+    /// Makes the map.
+    pub fn create(&self) -> io::Result<OwnedFd> {
+        let raw = |fd: Option<BorrowedFd<'_>>| fd.map_or(0, |fd| fd.as_raw_fd());
+        let mut attr = zeroed();
+        // SAFETY: writing fields of a zeroed union of plain data.
+        let fields = unsafe { &mut attr.__bindgen_anon_1 };
+        fields.map_type = self.map_type;
+        fields.key_size = self.key_size;
+        fields.value_size = self.value_size;
+        fields.max_entries = self.max_entries;
+        fields.map_flags = self.flags;
+        fields.inner_map_fd = raw(self.inner) as u32;
+        // The last byte stays zero.
+        for (place, byte) in fields.map_name.iter_mut().take(15).zip(self.name.bytes()) {
+            *place = byte as c_char;
+        }
+        fields.btf_fd = raw(self.btf) as u32;
+        fields.btf_key_type_id = self.btf_key_type_id;
+        fields.btf_value_type_id = self.btf_value_type_id;
+        fields.btf_vmlinux_value_type_id = self.btf_vmlinux_value_type_id;
+        fields.value_type_btf_obj_fd = raw(self.value_type_module);
+        owned(bpf(bpf_cmd::BPF_MAP_CREATE, &mut attr)?)
+    }
 }
 
 fn put(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {

@@ -6,5 +6,7 @@ pub mod fds;
 pub mod link;
 pub mod map;
 pub mod perf;
+pub mod probe;
+pub mod probe_map;
 pub mod prog_load;
 pub mod program;

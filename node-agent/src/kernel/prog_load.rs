@@ -98,7 +98,7 @@ impl ProgLoad<'_> {
         })
     }
 
-    /// Loads it once with a log of this size.
+    /// Loads it once, with a log of this size; 0 for none.
     pub fn load_logged(&self, size: usize) -> Result<OwnedFd, Refused> {
         let mut log = vec![0; size];
         self.attempt(&mut log).map_err(|error| Refused {

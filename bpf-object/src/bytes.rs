@@ -17,14 +17,6 @@ impl<'a> Bytes<'a> {
         Bytes { data, endian }
     }
 
-    pub(crate) fn u16(&self, at: usize) -> Option<u16> {
-        let raw: [u8; 2] = self.data.get(at..at.checked_add(2)?)?.try_into().ok()?;
-        Some(match self.endian {
-            Endian::Little => u16::from_le_bytes(raw),
-            Endian::Big => u16::from_be_bytes(raw),
-        })
-    }
-
     pub(crate) fn u32(&self, at: usize) -> Option<u32> {
         let raw: [u8; 4] = self.data.get(at..at.checked_add(4)?)?.try_into().ok()?;
         Some(match self.endian {
@@ -39,31 +31,6 @@ impl<'a> Bytes<'a> {
             Endian::Little => u64::from_le_bytes(raw),
             Endian::Big => u64::from_be_bytes(raw),
         })
-    }
-
-    /// `len` bytes from `at`, as they are.
-    pub(crate) fn raw(&self, at: usize, len: usize) -> Option<&'a [u8]> {
-        self.data.get(at..at.checked_add(len)?)
-    }
-
-    /// `len` bytes from `at`.
-    pub(crate) fn slice(&self, at: usize, len: usize) -> Option<Bytes<'a>> {
-        Some(Bytes {
-            data: self.raw(at, len)?,
-            endian: self.endian,
-        })
-    }
-
-    /// The NUL-terminated string at `at`, if it is UTF-8; cut to `max` bytes at a character boundary.
-    pub(crate) fn string(&self, at: usize, max: usize) -> Option<&'a str> {
-        let rest = self.data.get(at..)?;
-        // Looking no further than `max` keeps many references to one long string cheap.
-        let window = rest.get(..max.saturating_add(1)).unwrap_or(rest);
-        match window.iter().position(|b| *b == 0) {
-            Some(end) => std::str::from_utf8(window.get(..end)?).ok(),
-            None if window.len() <= max => None,
-            None => Some(utf8_prefix(window.get(..max)?)),
-        }
     }
 }
 

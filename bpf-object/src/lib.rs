@@ -11,7 +11,6 @@
 //! - [`set_globals`] and [`kconfig_of`] do so for the bytes of an object.
 //! - [`resolve`] makes of an object and what is known of a kernel an ELF file that aya opens as it is, with
 //!   CO-RE and externs settled, and a [`LoadPlan`].
-//! - [`for_aya`] gives sections the names that aya knows, where libbpf accepts more spellings.
 
 mod access;
 mod bytes;
@@ -28,7 +27,6 @@ pub mod kconfig;
 mod kind;
 mod map;
 mod map_type;
-mod normalise;
 mod program;
 mod relocations;
 mod resolve;
@@ -47,7 +45,6 @@ pub use initial::{InitialEntry, InitialValue};
 pub use kind::ProgramKind;
 pub use map::{Map, MapSource, Pinning};
 pub use map_type::map_type_name;
-pub use normalise::for_aya;
 pub use program::Program;
 pub use resolve::{
     AttachBtf, AttachTo, KernelBtfUse, LoadPlan, Loader, MapSize, OwnReason, Poisoned, ProgramPlan, Request,

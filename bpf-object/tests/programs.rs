@@ -1,10 +1,12 @@
 //! The test programs of the end-to-end tests and the examples: each is read, and opens in aya.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use bpf_object::{ExternKind, InspectError, for_aya, inspect};
+use bpf_object::{ExternKind, InspectError, Request, Target, inspect, resolve};
+use btf::{Btf, co_re::Targets};
 
 fn build(script: &str) -> tempfile::TempDir {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
@@ -93,19 +95,21 @@ fn the_examples_are_read_and_open_in_aya() {
     }
 }
 
+/// Resolved for the running kernel, with all programs, those too that ask to be left out.
 fn open_in_aya(name: &str, bytes: &[u8], info: &bpf_object::ObjectInfo) {
-    let renamed = for_aya(bytes, info).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let opened = aya_obj::Object::parse(renamed.as_deref().unwrap_or(bytes));
+    let kernel = Btf::parse(std::fs::read("/sys/kernel/btf/vmlinux").unwrap()).unwrap();
+    let programs: BTreeSet<String> = info.programs.iter().map(|p| p.name.clone()).collect();
+    let request = Request {
+        programs: Some(&programs),
+        ..Request::new(Target::Kernel(Targets::kernel(&kernel)))
+    };
+    let resolved = resolve(bytes, &request).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let opened = aya_obj::Object::parse(&resolved.elf);
     let opened = opened.unwrap_or_else(|e| panic!("{name} in aya: {e}"));
-    let mut wanted: Vec<_> = info.programs.iter().map(|p| p.name.clone()).collect();
-    let mut found: Vec<_> = opened.programs.keys().cloned().collect();
-    wanted.sort();
-    found.sort();
-    assert_eq!(wanted, found, "{name}");
-    let mut wanted: Vec<_> = info.maps.iter().map(|m| m.name.clone()).collect();
-    let mut found: Vec<_> = opened.maps.keys().cloned().collect();
-    wanted.sort();
-    found.sort();
+    let found: BTreeSet<String> = opened.programs.keys().cloned().collect();
+    assert_eq!(programs, found, "{name}");
+    let wanted: BTreeSet<_> = info.maps.iter().map(|m| m.name.clone()).collect();
+    let found: BTreeSet<_> = opened.maps.keys().cloned().collect();
     assert_eq!(wanted, found, "maps of {name}");
 }
 

@@ -157,6 +157,8 @@ reasons! {
         InvalidObject,
         /// A hook names a program that the object lacks, or a target of the wrong kind.
         InvalidHook,
+        /// A map's settings do not suit the object's map.
+        InvalidMap,
         /// bpfleet cannot load or attach this kind of program.
         UnsupportedProgram,
         /// This kernel cannot load or attach this kind of program.

@@ -173,6 +173,9 @@ fn fitting<'p>(
     let name = hook.program.name.as_str();
     for need in needs(object, hook) {
         if let Answer::No(why) = answer(answers, &need.question) {
+            let why = need
+                .purpose
+                .map_or_else(|| why.clone(), |purpose| format!("{why}, and {purpose}"));
             return Err(passed_over(name, need.reason, why));
         }
     }

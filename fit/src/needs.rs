@@ -15,28 +15,41 @@ use crate::{
 pub(crate) struct Need {
     pub question: Question,
     pub reason: NodeReason,
+    /// What it is needed for, where that is not plain.
+    pub purpose: Option<String>,
 }
 
 /// What must hold on a node for this to be attached there, as far as it can be asked beforehand.
 pub(crate) fn needs(object: &ObjectInfo, hook: &PlannedHook) -> Vec<Need> {
     let mut needs = Vec::new();
-    let mut need = |reason, question| needs.push(Need { question, reason });
+    let mut need = |reason, question, purpose| {
+        needs.push(Need {
+            question,
+            reason,
+            purpose,
+        });
+    };
     let (program_type, attach_kind) = features(hook);
     if let Some(program_type) = program_type {
         let feature = Feature::Program(program_type);
-        need(NodeReason::UnsupportedByKernel, Question::Feature(feature));
+        need(NodeReason::UnsupportedByKernel, Question::Feature(feature), None);
     }
-    if hook.program.kind.needs_kernel_btf() || object.program_needs_target_btf(&hook.program.name) {
-        need(NodeReason::BtfMissing, Question::KernelBtf);
+    if hook.program.kind.needs_kernel_btf() {
+        let purpose = format!("a program of kind {} needs it", hook.program.kind);
+        need(NodeReason::BtfMissing, Question::KernelBtf, Some(purpose));
+    } else if object.program_needs_target_btf(&hook.program.name) {
+        let purpose = "its CO-RE relocations need it".to_owned();
+        need(NodeReason::BtfMissing, Question::KernelBtf, Some(purpose));
     }
     if let Some(kind) = attach_kind {
         need(
             NodeReason::UnsupportedByKernel,
             Question::Feature(Feature::Attach(kind)),
+            None,
         );
     }
     for question in places(hook) {
-        need(NodeReason::TargetNotFound, question);
+        need(NodeReason::TargetNotFound, question, None);
     }
     needs
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use bpf_object::{Endian, InspectError, ObjectInfo, for_aya, inspect_for};
+use bpf_object::{Endian, InspectError, ObjectInfo, inspect_for};
 use bpfleet_fuzz::bounded;
 use libfuzzer_sys::fuzz_target;
 
@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     bounded(256 << 10, data.len(), || {
         for endian in [Endian::Little, Endian::Big] {
             match inspect_for(data, endian) {
-                Ok(info) => look(data, &info),
+                Ok(info) => look(&info),
                 Err(InspectError::NotElf { found }) => assert!(!found.is_empty()),
                 Err(error) => assert!(!error.to_string().is_empty()),
             }
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
-fn look(data: &[u8], info: &ObjectInfo) {
+fn look(info: &ObjectInfo) {
     assert!(!info.programs.is_empty());
     let names: BTreeSet<_> = info.programs.iter().map(|p| &p.name).collect();
     assert_eq!(names.len(), info.programs.len(), "names of programs are distinct");
@@ -33,8 +33,5 @@ fn look(data: &[u8], info: &ObjectInfo) {
         for instruction in [0, 1, program.instructions, u64::MAX] {
             let _ = info.relocation_at(&program.name, instruction);
         }
-    }
-    if let Ok(Some(renamed)) = for_aya(data, info) {
-        let _ = inspect_for(&renamed, info.endian);
     }
 }

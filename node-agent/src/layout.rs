@@ -4,7 +4,7 @@
 //! <root>/<program>/maps/<map>                 public: the current revision's maps, under stable paths
 //! <root>/<program>/iters/<hook>               public: reading one runs the iterator
 //! <root>/<program>/revisions/<revision>/      complete revisions: everything in them is attached
-//!                     programs/<program>  maps/<map>  variant-<name>/
+//!                     programs/<program>  maps/<map>  variant-<name>/  notes/<n>
 //!                     hooks/<hook>/program            the program of the hook
 //!                     hooks/<hook>/link-<n>           a link of the kernel; or, where it has none:
 //!                     hooks/<hook>/<record>/          an empty directory whose name says what is attached
@@ -124,6 +124,11 @@ impl RevisionDir {
     /// The pin of one program.
     pub fn program(&self, program: &str) -> Result<PathBuf, NameTooLong> {
         Ok(self.programs().join(escape(program)?))
+    }
+
+    /// Why it runs as it does.
+    pub fn notes(&self) -> PathBuf {
+        self.0.join("notes")
     }
 
     /// The mark that names the variant.

@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod layout;
 pub mod load;
 pub mod local;
+mod notes;
 pub mod pin_root;
 pub mod pins;
 pub mod record;

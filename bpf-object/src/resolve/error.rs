@@ -226,6 +226,37 @@ pub enum ResolveError {
     Write(String),
 }
 
+impl ResolveError {
+    /// The program that keeps the object from being resolved; `None` if it is the object as a whole, or nothing
+    /// that another choice of programs would mend.
+    pub fn program(&self) -> Option<&str> {
+        use ResolveError as E;
+        match self {
+            E::NoSuchProgram { name, .. } => Some(name),
+            E::UnknownKind { program, .. }
+            | E::NeedsTargetBtf { program, .. }
+            | E::NeedsKernelBtf { program, .. }
+            | E::Relocation { program, .. }
+            | E::NoAttachTarget { program, .. }
+            | E::AttachTargetMissing { program, .. }
+            | E::ModuleMissing { program, .. }
+            | E::NoSyscallPrefix { program, .. }
+            | E::KconfigMissing { program, .. }
+            | E::SymbolMissing { program, .. }
+            | E::AddressHidden { program, .. }
+            | E::Undefined { program, .. }
+            | E::TooMany { program, .. }
+            | E::Unsupported { program, .. } => Some(program),
+            E::Object(_)
+            | E::NothingWanted
+            | E::Globals { .. }
+            | E::MapSize { .. }
+            | E::StructOps { .. }
+            | E::Write(_) => None,
+        }
+    }
+}
+
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 12;
     let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");

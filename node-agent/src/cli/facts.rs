@@ -43,6 +43,7 @@ fn table(facts: &NodeFacts) -> Table {
         cgroup,
         bpffs,
         lockdown,
+        ..
     } = facts;
     let unknown = || "unknown".to_owned();
     let os = match (os_image, os_id, os_version_id) {

@@ -58,7 +58,7 @@ mod tests {
     use bpfleet_crds::NodeReason;
 
     use super::*;
-    use crate::{engine::state::Running, load::request::Failure, pins::HookState};
+    use crate::{engine::state::Running, load::request::Failure, notes::Notes, pins::HookState};
 
     fn running(revision: &str, detached: Option<&str>) -> Option<Running> {
         let hook = HookState {
@@ -70,6 +70,7 @@ mod tests {
             revision: revision.into(),
             variant: None,
             hooks: vec![hook],
+            notes: Notes::default(),
             loaded: None,
         })
     }

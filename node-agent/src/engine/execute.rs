@@ -15,11 +15,7 @@ use super::{
     source::Source,
     state::{Program, Running},
 };
-use crate::{
-    layout::ProgramDir,
-    load::request::{Failure, Request},
-    pins,
-};
+use crate::{facts::Prober, layout::ProgramDir, load::request::Failure, notes::Notes, pins};
 
 /// How an action ended.
 #[derive(Debug)]
@@ -48,6 +44,7 @@ pub struct Executor {
     settings: Settings,
     source: Arc<dyn Source>,
     loads: Semaphore,
+    prober: Arc<Mutex<Prober>>,
     /// The revisions that the cache was last cleaned for.
     cached: Mutex<BTreeSet<String>>,
 }
@@ -56,6 +53,7 @@ impl Executor {
     /// With these settings.
     pub fn new(settings: Settings, source: Arc<dyn Source>, loads: Semaphore) -> Self {
         Self {
+            prober: Arc::new(Mutex::new(Prober::new(&settings.facts))),
             settings,
             source,
             loads,
@@ -163,55 +161,19 @@ impl Executor {
             );
             return Err(Failure::new(NodeReason::InvalidRevision, message));
         }
-        let architecture = &self.settings.architecture;
-        let Some((variant, object)) = spec.choose(architecture) else {
-            return Err(Failure::new(
-                NodeReason::NoObjectForArchitecture,
-                format!(
-                    "no variant of {name} has an object for {architecture}; add one, or exclude such nodes by nodeSelector"
-                ),
-            ));
-        };
-        let path = self.source.object(object).await?;
-        let request = Request {
-            program: name.to_owned(),
-            revision: revision.to_owned(),
-            variant: variant.name.clone(),
-            hooks: spec.hooks.clone(),
-            object: path,
-            digest: object.digest,
-            node: self.settings.node.clone(),
-        };
-        let outcome = self.settings.spawner.load(&request).await?;
-        for hook in &outcome.loaded.hooks {
-            tracing::info!(
-                program = name,
-                revision,
-                hook = hook.name,
-                kind = hook.kind,
-                target = hook.target,
-                attach_ms = hook.attach_micros as f64 / 1000.0,
-                "attached"
-            );
-        }
-        let ends_with_agent = |hook: &str| outcome.loaded.held_fds.iter().any(|held| held == hook);
-        let hooks: Vec<_> = outcome
-            .loaded
-            .hooks
-            .iter()
-            .map(|hook| pins::HookState {
-                name: hook.name.clone(),
-                detached: None,
-                ends_with_agent: ends_with_agent(&hook.name),
-            })
-            .collect();
-        let running = Running {
-            revision: revision.to_owned(),
-            variant: Some(variant.name.clone()),
-            hooks,
-            loaded: Some(Arc::new(outcome.loaded)),
-        };
-        Ok((running, outcome.held))
+        self.load_revision(name, revision, &spec).await
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn source(&self) -> &dyn Source {
+        self.source.as_ref()
+    }
+
+    pub(super) fn prober(&self) -> &Arc<Mutex<Prober>> {
+        &self.prober
     }
 
     async fn adopt(&self, dir: &ProgramDir, revision: &str) -> Option<Running> {
@@ -282,6 +244,7 @@ fn observe(dir: &ProgramDir, revision: &str, adopt: bool) -> Option<Running> {
         revision: revision.to_owned(),
         variant,
         hooks,
+        notes: Notes::read(&revision_dir),
         loaded: None,
     })
 }

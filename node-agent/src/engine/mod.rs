@@ -3,6 +3,7 @@
 
 pub mod decide;
 mod execute;
+mod load;
 pub mod row;
 pub mod source;
 pub mod state;
@@ -17,6 +18,7 @@ use bpfleet_crds::{
     conditions::truncate,
     node::{MAX_MESSAGE_BYTES, ProgramStatus},
 };
+use bpfleet_fit::kernel::KernelVersion;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::{interval_at, sleep_until},
@@ -54,6 +56,10 @@ pub struct Settings {
     pub verify_every: Duration,
     /// In Kubernetes' words.
     pub architecture: String,
+    /// The kernel's version; none if it cannot be read.
+    pub kernel_version: Option<KernelVersion>,
+    /// Where facts are read from.
+    pub facts: FactPaths,
 }
 
 impl Settings {
@@ -85,6 +91,8 @@ impl Settings {
             },
             verify_every,
             architecture: facts::machine_architecture(),
+            kernel_version: facts::kernel_version().parse().ok(),
+            facts: paths.clone(),
         }
     }
 }

@@ -27,6 +27,8 @@ fn row(name: &str, program: &Program) -> ProgramStatus {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         row.revision = Some(running.revision.clone());
         row.variant = running.variant.clone();
+        row.passed_over = running.notes.passed_over.clone();
+        row.choices = running.notes.choices.clone();
         row.hooks_wanted = count(running.hooks.len());
         row.hooks_attached = count(
             running
@@ -133,8 +135,10 @@ fn bounded(hook: FailedHook) -> FailedHook {
 mod tests {
     use std::time::Instant;
 
+    use bpfleet_crds::node::{HookChoice, PassedOverVariant};
+
     use super::*;
-    use crate::{engine::state::Running, load::request::Failure, pins::HookState};
+    use crate::{engine::state::Running, load::request::Failure, notes::Notes, pins::HookState};
 
     fn healthy() -> Program {
         let hook = HookState {
@@ -146,6 +150,7 @@ mod tests {
             revision: "p-1".into(),
             variant: Some("main".into()),
             hooks: vec![hook],
+            notes: Notes::default(),
             loaded: None,
         };
         Program {
@@ -162,6 +167,28 @@ mod tests {
             serde_json::to_string(&row).unwrap(),
             r#"{"name":"p","revision":"p-1","variant":"main","hooksAttached":1,"hooksWanted":1}"#
         );
+    }
+
+    #[test]
+    fn what_is_off_the_first_choice_is_told_with_its_reason() {
+        let mut program = healthy();
+        let choice = HookChoice {
+            name: "unlink".into(),
+            program: Some("probe".into()),
+            target: Some("function do_unlinkat".into()),
+            message: "program enter: this kernel has no BTF".into(),
+        };
+        let variant = PassedOverVariant {
+            name: "core".into(),
+            message: "map/ringbuf: no".into(),
+        };
+        program.running.as_mut().unwrap().notes = Notes {
+            passed_over: vec![variant.clone()],
+            choices: vec![choice.clone()],
+        };
+        let row = row("p", &program);
+        assert_eq!((row.passed_over, row.choices), (vec![variant], vec![choice]));
+        assert_eq!(row.reason, None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     backoff::delay,
     load::request::{Failure, Loaded},
+    notes::Notes,
     pins::HookState,
 };
 
@@ -51,6 +52,8 @@ pub struct Running {
     pub variant: Option<String>,
     /// Its hooks.
     pub hooks: Vec<HookState>,
+    /// Why it runs as it does.
+    pub notes: Notes,
     /// What loading it said; none if it was adopted.
     pub loaded: Option<Arc<Loaded>>,
 }

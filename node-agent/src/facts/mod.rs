@@ -5,6 +5,7 @@ mod btf;
 mod cgroup;
 mod kernel;
 mod os_release;
+mod prober;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,10 @@ use bpfleet_crds::node::NodeFacts;
 pub use bpffs::mounted_at as bpffs_mounted_at;
 pub use cgroup::{Hierarchies, find as cgroup_hierarchies};
 pub use kernel::architecture;
+pub use prober::Prober;
+
+/// The kernel's own BTF, where kernels have it.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Where facts are read from.
 #[derive(Clone, Debug)]
@@ -41,6 +46,8 @@ pub fn gather(paths: &FactPaths) -> NodeFacts {
         btf: btf::read(&paths.kernel_btf),
         cgroup: cgroup_hierarchies(&paths.host_root).version,
         bpffs: bpffs::mounted_at(&paths.pin_root),
+        missing: Vec::new(),
+        unknown: Vec::new(),
         lockdown: kernel::lockdown(Path::new("/sys/kernel/security/lockdown")),
     }
 }
@@ -48,4 +55,9 @@ pub fn gather(paths: &FactPaths) -> NodeFacts {
 /// This machine's architecture in Kubernetes' words.
 pub fn machine_architecture() -> String {
     kernel::read().architecture
+}
+
+/// This kernel's version as programs see it.
+pub fn kernel_version() -> String {
+    kernel::read().version
 }

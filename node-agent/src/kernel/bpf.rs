@@ -81,6 +81,8 @@ pub enum LinkTarget<'a> {
     Fd(BorrowedFd<'a>),
     /// A network interface.
     Interface(u32),
+    /// Nothing: the program says it all.
+    None,
 }
 
 /// BPF_LINK_CREATE (cgroups 5.7, XDP 5.9, TCX 6.6). aya gives no descriptor for some cgroup links, and falls
@@ -95,6 +97,7 @@ pub fn link_create(
     attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
     match target {
         LinkTarget::Fd(fd) => attr.link_create.__bindgen_anon_2.target_fd = fd.as_raw_fd() as u32,
+        LinkTarget::None => {}
         LinkTarget::Interface(index) => attr.link_create.__bindgen_anon_2.target_ifindex = index,
     }
     attr.link_create.attach_type = attach_type;

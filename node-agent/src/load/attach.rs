@@ -2,38 +2,36 @@
 
 use std::{
     fs,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use aya::{
-    Ebpf,
-    programs::{
-        Link, Program,
-        links::FdLink,
-        perf_event::{HardwareEvent, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
-        uprobe::{UProbeAttachLocation, UProbeScope},
-    },
+use aya::programs::{
+    Link, Program,
+    links::FdLink,
+    perf_event::{HardwareEvent, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
 };
 use bpf_object::ProgramKind;
 use bpfleet_crds::{
     NodeReason,
     hook::{PerfEvent, PerfEventTarget},
 };
-use bpfleet_fit::{Attach, InterfaceSelector, PlannedHook};
+use bpfleet_fit::{Attach, InterfaceSelector, PlannedHook, function::KernelFunction};
 
 use super::{
+    attach_kernel,
     attach_network::{self, cgroup_attach_type},
-    error::{HookError, attaching, from_io, uprobe},
+    attach_user,
+    error::{HookError, attaching, from_io},
     interface,
+    programs::Programs,
     request::NodePaths,
-    symbol,
 };
 use crate::{
     kernel::{
         bpf::{self, LinkTarget},
-        perf,
+        link, perf,
     },
     layout::{ProgramDir, RevisionDir},
     record::Instance,
@@ -109,7 +107,7 @@ impl<'a> Attaching<'a> {
     }
 
     /// Keeps a perf event that only lives as long as its descriptor.
-    fn hold(&mut self, event: OwnedFd) -> Result<(), HookError> {
+    pub fn hold(&mut self, event: OwnedFd) -> Result<(), HookError> {
         self.record(&Instance::Process(
             u32::try_from(self.held.len()).unwrap_or(u32::MAX),
         ))?;
@@ -125,6 +123,12 @@ pub fn describe(attach: &Attach, kind: ProgramKind) -> String {
         InterfaceSelector::DefaultRoute => "the interface of the default route".to_owned(),
     };
     match attach {
+        Attach::Kprobe { function } | Attach::Trampoline { function } => format!("function {function}"),
+        Attach::Functions { functions } => format!("functions {}", functions.join(", ")),
+        Attach::Syscall { name } => format!("system call {name}"),
+        Attach::Lsm { hook } => format!("security hook {hook}"),
+        Attach::LsmCgroup { hook, path } => format!("security hook {hook} of cgroup {path}"),
+        Attach::Usdt { path, provider, name } => format!("probe {provider}:{name} of {path}"),
         Attach::Tracepoint { category, name } => format!("tracepoint {category}/{name}"),
         Attach::RawTracepoint { name } | Attach::BtfTracepoint { name } => format!("raw tracepoint {name}"),
         Attach::Uprobe { path, symbol, offset } => match symbol {
@@ -154,17 +158,17 @@ pub fn describe(attach: &Attach, kind: ProgramKind) -> String {
 }
 
 /// Attaches one hook whose program is loaded.
-pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) -> Result<(), HookError> {
+pub fn attach(
+    context: &mut Attaching<'_>,
+    programs: &mut Programs,
+    hook: &PlannedHook,
+) -> Result<(), HookError> {
     let target = describe(&hook.attach, hook.program.kind);
-    let resolve = |selector| {
+    let (name, kind) = (hook.program.name.as_str(), hook.program.kind);
+    let interface = |selector| {
         interface::resolve(selector)
             .map_err(|error| HookError::new(NodeReason::TargetNotFound, error.to_string()))
     };
-    match &hook.attach {
-        Attach::SockMap { map } => return attach_network::sock_map(context, ebpf, hook, map),
-        Attach::Cgroup { path } => return cgroup(context, program(ebpf, hook)?, hook, path),
-        _ => {}
-    }
     // aya's link types have no trait in common that gives them out.
     macro_rules! pinned {
         ($program:ident.attach($($argument:expr),*)) => {{
@@ -177,87 +181,113 @@ pub fn attach(context: &mut Attaching<'_>, ebpf: &mut Ebpf, hook: &PlannedHook) 
             context.pin(link_fd(link, &target)?)
         }};
     }
-    let program = program(ebpf, hook)?;
-    match (&hook.attach, program) {
-        (Attach::Tracepoint { category, name }, Program::TracePoint(program)) => {
+    match &hook.attach {
+        Attach::Kprobe { function } => {
+            attach_kernel::kprobe(context, programs.fd(name)?, function, kind, &target)
+        }
+        Attach::Syscall { .. } => {
+            let function = programs.row(name).and_then(|row| row.syscall_function.clone());
+            let function = KernelFunction {
+                module: None,
+                name: function.ok_or_else(|| {
+                    HookError::new(
+                        NodeReason::TargetNotFound,
+                        format!("{target}: what this kernel calls its function is not known"),
+                    )
+                })?,
+                offset: 0,
+            };
+            attach_kernel::kprobe(context, programs.fd(name)?, &function, kind, &target)
+        }
+        Attach::Functions { functions } => {
+            attach_kernel::functions(context, programs.fd(name)?, functions, kind, &target)
+        }
+        Attach::Trampoline { .. } | Attach::Lsm { .. } | Attach::BtfTracepoint { .. } => {
+            attach_kernel::tracing(context, programs.fd(name)?, kind, &target)
+        }
+        Attach::LsmCgroup { path, .. } => {
+            let (cgroup, _) = open_cgroup(context, path)?;
+            attach_kernel::lsm_cgroup(context, programs.fd(name)?, &cgroup, &target)
+        }
+        Attach::Iter { .. } => attach_kernel::iter(context, programs.fd(name)?, &target),
+        Attach::Uprobe { path, symbol, offset } => {
+            let place = (path.as_str(), symbol.as_deref(), *offset);
+            attach_user::function(context, programs.fd(name)?, kind, place, &target)
+        }
+        Attach::Usdt { .. } => Err(HookError::new(
+            NodeReason::UnsupportedProgram,
+            format!("cannot attach to {target} yet"),
+        )),
+        Attach::SockMap { map } => attach_network::sock_map(context, programs.fd(name)?, kind, map),
+        Attach::Cgroup { path } => cgroup(context, programs.fd(name)?, kind, path, &target),
+        Attach::Xdp {
+            interface: selector,
+            mode,
+        } => attach_network::xdp(context, programs.fd(name)?, &interface(selector)?, *mode),
+        Attach::RawTracepoint { name: tracepoint } => {
+            let program = programs.fd(name)?;
+            let link = context
+                .timed(|| link::raw_tracepoint(program, tracepoint))
+                .map_err(|error| from_io(&target, &error))?;
+            context.pin_fd(&link)
+        }
+        Attach::Tracepoint {
+            category,
+            name: tracepoint,
+        } => {
             if !context.node.perf_links {
-                let fd = program.fd().map_err(|error| attaching(&target, &error))?.as_fd();
+                let program = programs.fd(name)?;
                 let event = context
-                    .timed(|| perf::tracepoint(fd, category, name))
+                    .timed(|| perf::tracepoint(program, category, tracepoint))
                     .map_err(|e| from_io(&target, &e))?;
                 return context.hold(event);
             }
-            pinned!(program.attach(category, name))
-        }
-        (Attach::RawTracepoint { name }, Program::RawTracePoint(program)) => {
-            pinned!(program.attach(name))
-        }
-        (Attach::BtfTracepoint { .. }, Program::BtfTracePoint(program)) => {
-            pinned!(program.attach())
-        }
-        (Attach::Uprobe { path, symbol, offset }, Program::UProbe(program)) => {
-            let file = below(&context.node.host_root, path);
-            if let Err(error) = fs::metadata(&file) {
-                return Err(HookError::new(
-                    NodeReason::TargetNotFound,
-                    format!("this node has no binary {path}: {error}"),
-                ));
+            match programs.by_aya(name)? {
+                Program::TracePoint(program) => pinned!(program.attach(category, tracepoint)),
+                other => Err(mismatch(hook, other, &target)),
             }
-            let location = match symbol {
-                Some(symbol) => UProbeAttachLocation::SymbolOffset(symbol, *offset),
-                None => UProbeAttachLocation::AbsoluteOffset(*offset),
-            };
-            if !context.node.perf_links {
-                let on_return = hook.program.kind == ProgramKind::Uretprobe;
-                let start = match symbol {
-                    Some(symbol) => symbol_offset(&file, symbol, &target)?,
-                    None => 0,
-                };
-                let place = start.saturating_add(*offset);
-                let fd = program.fd().map_err(|error| attaching(&target, &error))?.as_fd();
-                let event = context.timed(|| perf::uprobe(fd, &file, place, on_return));
-                return context.hold(event.map_err(|error| uprobe(&target, &error))?);
+        }
+        Attach::PerfEvent(event) => match programs.by_aya(name)? {
+            Program::PerfEvent(program) => perf_event(context, program, event, &target),
+            other => Err(mismatch(hook, other, &target)),
+        },
+        Attach::Tcx {
+            interface: selector,
+            direction,
+        } => match programs.by_aya(name)? {
+            Program::SchedClassifier(program) => {
+                attach_network::tcx(context, program, &interface(selector)?, *direction)
             }
-            pinned!(program.attach(location, &file, UProbeScope::AllProcesses))
-        }
-        (Attach::PerfEvent(event), Program::PerfEvent(program)) => {
-            perf_event(context, program, event, &target)
-        }
-        (Attach::Xdp { interface, mode }, Program::Xdp(program)) => {
-            let fd = program.fd().map_err(|error| attaching(&target, &error))?.as_fd();
-            attach_network::xdp(context, fd, &resolve(interface)?, *mode)
-        }
-        (Attach::Tcx { interface, direction }, Program::SchedClassifier(program)) => {
-            attach_network::tcx(context, program, &resolve(interface)?, *direction)
-        }
-        (Attach::TcFilter { interface, direction }, Program::SchedClassifier(program)) => {
-            attach_network::tc_filter(context, program, &resolve(interface)?, *direction)
-        }
-        (Attach::NetworkNamespace, Program::SkLookup(program)) => {
-            let netns = fs::File::open("/proc/self/ns/net").map_err(|error| from_io(&target, &error))?;
-            pinned!(program.attach(netns))
-        }
-        (Attach::Iter { .. }, Program::Iter(program)) => {
-            pinned!(program.attach())
-        }
-        (_, other) => Err(HookError::new(
-            NodeReason::InvalidObject,
-            format!(
-                "program {} was loaded as {:?}, which cannot go to {target}",
-                hook.program.name,
-                other.prog_type()
-            ),
-        )),
+            other => Err(mismatch(hook, other, &target)),
+        },
+        Attach::TcFilter {
+            interface: selector,
+            direction,
+        } => match programs.by_aya(name)? {
+            Program::SchedClassifier(program) => {
+                attach_network::tc_filter(context, program, &interface(selector)?, *direction)
+            }
+            other => Err(mismatch(hook, other, &target)),
+        },
+        Attach::NetworkNamespace => match programs.by_aya(name)? {
+            Program::SkLookup(program) => {
+                let netns = fs::File::open("/proc/self/ns/net").map_err(|error| from_io(&target, &error))?;
+                pinned!(program.attach(netns))
+            }
+            other => Err(mismatch(hook, other, &target)),
+        },
     }
 }
 
-fn program<'e>(ebpf: &'e mut Ebpf, hook: &PlannedHook) -> Result<&'e mut Program, HookError> {
-    ebpf.program_mut(&hook.program.name).ok_or_else(|| {
-        HookError::new(
-            NodeReason::InvalidObject,
-            format!("aya finds no program {} in the object", hook.program.name),
-        )
-    })
+fn mismatch(hook: &PlannedHook, opened: &Program, target: &str) -> HookError {
+    HookError::new(
+        NodeReason::InvalidObject,
+        format!(
+            "program {} was loaded as {:?}, which cannot go to {target}",
+            hook.program.name,
+            opened.prog_type()
+        ),
+    )
 }
 
 /// A link's descriptor; without one the kernel has no such link, and dropping it detached it.
@@ -273,19 +303,8 @@ where
     })
 }
 
-fn symbol_offset(file: &Path, symbol: &str, target: &str) -> Result<u64, HookError> {
-    let missing = |why: String| HookError::new(NodeReason::TargetNotFound, format!("{target}: {why}"));
-    symbol::file_offset(file, symbol)
-        .map_err(|error| missing(format!("the binary cannot be read: {error}")))?
-        .ok_or_else(|| {
-            missing(format!(
-                "the binary has no symbol {symbol}; is it stripped, or is the name another?"
-            ))
-        })
-}
-
 /// `path` of the host, where the host's root is mounted.
-fn below(root: &Path, path: &str) -> PathBuf {
+pub fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
@@ -349,15 +368,8 @@ fn perf_event(
     Ok(())
 }
 
-/// Attaches to a cgroup: by link from 5.7 on, otherwise by BPF_PROG_ATTACH, which outlives us and is
-/// therefore written down first.
-fn cgroup(
-    context: &mut Attaching<'_>,
-    program: &Program,
-    hook: &PlannedHook,
-    path: &str,
-) -> Result<(), HookError> {
-    let target = describe(&hook.attach, hook.program.kind);
+/// Opens a cgroup, and tells where it is.
+fn open_cgroup(context: &Attaching<'_>, path: &str) -> Result<(fs::File, PathBuf), HookError> {
     let Some(root) = &context.node.cgroup_root else {
         return Err(HookError::new(
             NodeReason::UnsupportedByKernel,
@@ -371,13 +383,25 @@ fn cgroup(
             format!("cannot open cgroup {}: {error}", directory.display()),
         )
     })?;
-    let attach_type = cgroup_attach_type(hook.program.kind).ok_or_else(|| {
+    Ok((cgroup, directory))
+}
+
+/// Attaches to a cgroup: by link from 5.7 on, otherwise by BPF_PROG_ATTACH, which outlives us and is
+/// therefore written down first.
+fn cgroup(
+    context: &mut Attaching<'_>,
+    program: BorrowedFd<'_>,
+    kind: ProgramKind,
+    path: &str,
+    target: &str,
+) -> Result<(), HookError> {
+    let (cgroup, directory) = open_cgroup(context, path)?;
+    let attach_type = cgroup_attach_type(kind).ok_or_else(|| {
         HookError::new(
             NodeReason::UnsupportedProgram,
-            format!("{} cannot go to a cgroup", hook.program.kind),
+            format!("{kind} cannot go to a cgroup"),
         )
     })?;
-    let program = program.fd().map_err(|error| attaching(&target, &error))?.as_fd();
     match context.timed(|| bpf::link_create(program, LinkTarget::Fd(cgroup.as_fd()), attach_type, 0)) {
         Ok(link) => context.pin_fd(&link),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -385,8 +409,8 @@ fn cgroup(
             context.record(&Instance::Cgroup { path, attach_type })?;
             context
                 .timed(|| bpf::prog_attach(program, cgroup.as_fd(), attach_type, BPF_F_ALLOW_MULTI))
-                .map_err(|error| from_io(&target, &error))
+                .map_err(|error| from_io(target, &error))
         }
-        Err(error) => Err(from_io(&target, &error)),
+        Err(error) => Err(from_io(target, &error)),
     }
 }

@@ -6,12 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::{
-    Ebpf,
-    programs::{
-        SchedClassifier, TcAttachType,
-        tc::{NlOptions, TcAttachOptions, TcHandle, qdisc_add_clsact},
-    },
+use aya::programs::{
+    SchedClassifier, TcAttachType,
+    tc::{NlOptions, TcAttachOptions, TcHandle, qdisc_add_clsact},
 };
 use bpf_object::{
     AddrFamily, Direction as SecDirection, ProgramKind, SkSkbKind, SockAddrHook, SockHook, SockoptHook,
@@ -20,7 +17,6 @@ use bpfleet_crds::{
     NodeReason,
     hook::{Direction, XdpMode},
 };
-use bpfleet_fit::PlannedHook;
 
 use super::{
     attach::Attaching,
@@ -250,15 +246,15 @@ fn attach_type(direction: Direction) -> TcAttachType {
 /// Puts a program into a sockmap. It stays there as long as the map lives, so it is written down first.
 pub fn sock_map(
     context: &mut Attaching<'_>,
-    ebpf: &Ebpf,
-    hook: &PlannedHook,
+    program: BorrowedFd<'_>,
+    kind: ProgramKind,
     map: &str,
 ) -> Result<(), HookError> {
     let target = format!("sockmap {map}");
-    let attach_type = sock_map_attach_type(hook.program.kind).ok_or_else(|| {
+    let attach_type = sock_map_attach_type(kind).ok_or_else(|| {
         HookError::new(
             NodeReason::UnsupportedProgram,
-            format!("{} cannot go into a sockmap", hook.program.kind),
+            format!("{kind} cannot go into a sockmap"),
         )
     })?;
     let path = context
@@ -266,19 +262,12 @@ pub fn sock_map(
         .map(map)
         .map_err(|error| HookError::new(NodeReason::InvalidHook, error.to_string()))?;
     let map_fd = bpf::obj_get(&path).map_err(|error| HookError::pin(&path, &error))?;
-    let program = ebpf.program(&hook.program.name).ok_or_else(|| {
-        HookError::new(
-            NodeReason::InvalidObject,
-            format!("no program {}", hook.program.name),
-        )
-    })?;
-    let program = program.fd().map_err(|error| attaching(&target, &error))?;
     context.record(&Instance::SockMap {
         map: map.to_owned(),
         attach_type,
     })?;
     context
-        .timed(|| bpf::prog_attach(program.as_fd(), map_fd.as_fd(), attach_type, 0))
+        .timed(|| bpf::prog_attach(program, map_fd.as_fd(), attach_type, 0))
         .map_err(|error| from_io(&target, &error))
 }
 
@@ -288,13 +277,14 @@ fn sock_map_attach_type(kind: ProgramKind) -> Option<u32> {
         ProgramKind::SkSkb(SkSkbKind::StreamParser) => Some(4),
         ProgramKind::SkSkb(SkSkbKind::StreamVerdict) => Some(5),
         ProgramKind::SkMsg => Some(7),
+        ProgramKind::SkSkb(SkSkbKind::Verdict) => Some(38),
         _ => None,
     }
 }
 
 /// `enum bpf_attach_type` of include/uapi/linux/bpf.h for a program on a cgroup.
 pub fn cgroup_attach_type(kind: ProgramKind) -> Option<u32> {
-    use AddrFamily::{V4, V6};
+    use AddrFamily::{Unix, V4, V6};
     Some(match kind {
         ProgramKind::CgroupSkb {
             direction: Some(SecDirection::Ingress),
@@ -359,6 +349,14 @@ pub fn cgroup_attach_type(kind: ProgramKind) -> Option<u32> {
             family: V6,
         } => 32,
         ProgramKind::CgroupSock(SockHook::Release) => 34,
+        ProgramKind::CgroupSockAddr { hook, family: Unix } => match hook {
+            SockAddrHook::Connect => 49,
+            SockAddrHook::Sendmsg => 50,
+            SockAddrHook::Recvmsg => 51,
+            SockAddrHook::Getpeername => 52,
+            SockAddrHook::Getsockname => 53,
+            SockAddrHook::Bind => return None,
+        },
         _ => return None,
     })
 }

@@ -7,13 +7,15 @@ use aya::{
     maps::MapError,
     programs::{ProgramError, tc::TcError, trace_point::TracePointError, uprobe::UProbeError},
 };
-use bpf_object::{ObjectInfo, Program};
+use bpf_object::{ProgramPlan, ResolveError};
 use bpfleet_crds::NodeReason;
 
 use super::{
+    attempt::Miss,
     request::{Failure, MAX_LOG_BYTES},
     verifier,
 };
+use crate::kernel::program::LoadError;
 
 /// A hook that could not be attached: why, as a word and as a sentence.
 #[derive(Debug)]
@@ -77,10 +79,6 @@ pub fn opening(error: &EbpfError) -> Failure {
                 hint(io_error)
             ),
         ),
-        EbpfError::BtfRelocationError(_) => Failure::new(
-            NodeReason::InvalidObject,
-            format!("CO-RE relocation against this kernel's BTF failed: {text}"),
-        ),
         _ => Failure::new(
             NodeReason::InvalidObject,
             format!("the object cannot be opened: {text}"),
@@ -88,49 +86,74 @@ pub fn opening(error: &EbpfError) -> Failure {
     }
 }
 
-/// A program could not be loaded.
-pub fn loading(object: &ObjectInfo, program: &Program, error: &ProgramError) -> Failure {
+/// The object could not be resolved for this kernel.
+pub fn resolving(error: &ResolveError) -> Miss {
+    use ResolveError as E;
+    let reason = match error {
+        E::NeedsTargetBtf { .. } | E::NeedsKernelBtf { .. } => NodeReason::BtfMissing,
+        E::AttachTargetMissing { .. } | E::ModuleMissing { .. } | E::NoSyscallPrefix { .. } => {
+            NodeReason::TargetNotFound
+        }
+        E::KconfigMissing { .. } => NodeReason::KernelConfigMissing,
+        E::SymbolMissing { .. } | E::AddressHidden { .. } => NodeReason::KernelSymbolMissing,
+        E::NoSuchProgram { .. } | E::NoAttachTarget { .. } => NodeReason::InvalidHook,
+        E::MapSize { .. } => NodeReason::InvalidMap,
+        E::UnknownKind { .. } | E::Unsupported { .. } | E::StructOps { .. } => NodeReason::UnsupportedProgram,
+        _ => NodeReason::InvalidObject,
+    };
+    let failure = Failure::new(reason, error.to_string());
+    match error.program() {
+        Some(program) => Miss::Program(program.to_owned(), failure),
+        None => Miss::Revision(failure),
+    }
+}
+
+/// A program could not be loaded by aya.
+pub fn loading(program: &ProgramPlan, error: &ProgramError) -> Failure {
     match error {
         ProgramError::LoadError {
             io_error,
             verifier_log,
-        } => {
-            let log = verifier_log.to_string();
-            let name = &program.name;
-            if log.trim().is_empty() {
-                let reason = match io_error.raw_os_error() {
-                    Some(libc::EINVAL | libc::EOPNOTSUPP) => NodeReason::UnsupportedByKernel,
-                    _ => NodeReason::LoadFailed,
-                };
-                let message = format!(
-                    "the kernel refused program {name} of kind {} without a word of its verifier: {io_error}{}",
-                    program.kind,
-                    hint(io_error)
-                );
-                return Failure::new(reason, message);
-            }
-            let verdict = verifier::verdict(object, name, &log);
-            let translated = verifier::translate(object, name, &log);
-            Failure {
-                reason: NodeReason::VerifierRejected,
-                message: format!("the verifier rejected program {name}: {verdict}"),
-                log: Some(bpfleet_crds::conditions::tail(&translated, MAX_LOG_BYTES).to_owned()),
-                failed_hooks: Vec::new(),
-            }
-        }
-        ProgramError::Btf(error) => Failure::new(
-            NodeReason::TargetNotFound,
-            format!(
-                "program {} (SEC \"{}\") has no target in this kernel: {}",
-                program.name,
-                program.section,
-                chain(error)
-            ),
-        ),
+        } => refused(program, io_error, &verifier_log.to_string()),
         other => Failure::new(
             NodeReason::LoadFailed,
             format!("program {} cannot be loaded: {}", program.name, chain(other)),
         ),
+    }
+}
+
+/// A program could not be loaded by us.
+pub fn loading_own(program: &ProgramPlan, error: LoadError) -> Failure {
+    match error {
+        LoadError::Refused { error, log, .. } => refused(program, &error, &log),
+        LoadError::Module { .. } => Failure::new(NodeReason::TargetNotFound, error.to_string()),
+        LoadError::Layout(_) | LoadError::NoProgram(_) => {
+            Failure::new(NodeReason::InvalidObject, error.to_string())
+        }
+    }
+}
+
+fn refused(program: &ProgramPlan, error: &io::Error, log: &str) -> Failure {
+    let name = &program.name;
+    if log.trim().is_empty() {
+        let reason = match error.raw_os_error() {
+            Some(libc::EINVAL | libc::EOPNOTSUPP) => NodeReason::UnsupportedByKernel,
+            _ => NodeReason::LoadFailed,
+        };
+        let message = format!(
+            "the kernel refused program {name} of kind {} without a word of its verifier: {error}{}",
+            program.kind,
+            hint(error)
+        );
+        return Failure::new(reason, message);
+    }
+    let verdict = verifier::verdict(&program.poisoned, log);
+    let translated = verifier::translate(&program.poisoned, log);
+    Failure {
+        reason: NodeReason::VerifierRejected,
+        message: format!("the verifier rejected program {name}: {verdict}"),
+        log: Some(bpfleet_crds::conditions::tail(&translated, MAX_LOG_BYTES).to_owned()),
+        failed_hooks: Vec::new(),
     }
 }
 

@@ -5,13 +5,21 @@
 //! death or its silence is that one program's failure.
 
 mod attach;
+mod attach_kernel;
 mod attach_network;
+mod attach_user;
+mod attempt;
 mod error;
 mod interface;
+mod kernel_data;
 mod open;
+mod programs;
 pub mod request;
+mod resolve;
+mod revision;
 pub mod spawn;
 mod symbol;
+mod tracefs;
 mod verifier;
 pub mod worker;
 

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, os::fd::AsRawFd};
 
-use aya::{Btf, EbpfLoader};
+use aya::EbpfLoader;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// A loader without BTF. aya's constructor parses the kernel's BTF whether or not it is needed, which costs
@@ -18,9 +18,4 @@ pub fn loader_without_btf<'a>() -> io::Result<EbpfLoader<'a>> {
     loader.btf(None);
     restored?;
     Ok(loader)
-}
-
-/// The kernel's BTF, parsed.
-pub fn kernel_btf(path: &std::path::Path) -> Result<Btf, aya::BtfError> {
-    Btf::parse_file(path, aya::Endianness::default())
 }

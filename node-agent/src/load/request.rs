@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-use bpfleet_crds::{Digest, NodeReason, hook::Hook, node::FailedHook};
+use bpfleet_crds::{
+    Digest, NodeReason,
+    hook::Hook,
+    map::MapSettings,
+    node::{FailedHook, HookChoice, PassedOverVariant},
+};
 use serde::{Deserialize, Serialize};
 
 /// Longest report in bytes; a verifier log has at most [`MAX_LOG_BYTES`].
@@ -19,8 +24,12 @@ pub struct Request {
     pub revision: String,
     /// The chosen variant.
     pub variant: String,
+    /// The variants before it, with what this node lacks for them.
+    pub passed_over: Vec<PassedOverVariant>,
     /// The hooks; none: every program at its SEC() target.
     pub hooks: Option<Vec<Hook>>,
+    /// What maps are to be, other than the object says; maps that the object lacks are another variant's.
+    pub maps: Vec<MapSettings>,
     /// The object file.
     pub object: PathBuf,
     /// What it must contain.
@@ -51,6 +60,9 @@ pub enum Report {
     Loaded(Loaded),
     /// Nothing is; what ran before still runs.
     Failed(Failure),
+    /// Nothing was tried: a hook that must be served can be served by none of its alternatives here, so that this
+    /// variant is not for this node.
+    Unsuited(Failure),
 }
 
 /// A revision that runs.
@@ -59,10 +71,43 @@ pub enum Report {
 pub struct Loaded {
     /// The hooks, in the order of the spec.
     pub hooks: Vec<LoadedHook>,
+    /// Optional hooks that nothing serves here, and why.
+    pub absent: Vec<AbsentHook>,
     /// For every descriptor that came with the report: the hook it holds attached.
     pub held_fds: Vec<String>,
     /// From the worker's start to its report, in microseconds.
     pub total_micros: u64,
+}
+
+impl Loaded {
+    /// The hooks that are not served by their first alternative.
+    pub fn choices(&self) -> Vec<HookChoice> {
+        let other = self.hooks.iter().filter_map(|hook| {
+            Some(HookChoice {
+                name: hook.name.clone(),
+                program: Some(hook.program.clone()),
+                target: Some(hook.target.clone()),
+                message: hook.passed_over.clone()?,
+            })
+        });
+        let absent = self.absent.iter().map(|hook| HookChoice {
+            name: hook.name.clone(),
+            program: None,
+            target: None,
+            message: hook.message.clone(),
+        });
+        other.chain(absent).collect()
+    }
+}
+
+/// An optional hook that nothing serves on this node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AbsentHook {
+    /// Name.
+    pub name: String,
+    /// Why none of its alternatives serves it.
+    pub message: String,
 }
 
 /// A hook that is attached.
@@ -77,6 +122,9 @@ pub struct LoadedHook {
     pub kind: String,
     /// Where it is attached, for people.
     pub target: String,
+    /// Why none of the alternatives before serves the hook; absent if this is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<String>,
     /// Time in the system calls that attach, in microseconds.
     pub attach_micros: u64,
 }

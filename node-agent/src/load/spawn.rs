@@ -45,9 +45,24 @@ pub struct Outcome {
     pub held: Vec<(String, OwnedFd)>,
 }
 
+/// Why nothing was loaded.
+#[derive(Debug)]
+pub enum Refused {
+    /// It was tried, or could not be.
+    Failed(Failure),
+    /// The variant is not for this node.
+    Unsuited(Failure),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl Spawner {
     /// Loads a revision in a process of its own. Whatever happens to that process, nothing half-made stays.
-    pub async fn load(&self, request: &Request) -> Result<Outcome, Failure> {
+    pub async fn load(&self, request: &Request) -> Result<Outcome, Refused> {
         let outcome = self.run(request).await;
         if outcome.is_err() {
             let cleaned = ProgramDir::new(&request.node.pin_root, &request.program)
@@ -81,7 +96,7 @@ impl Spawner {
         }
     }
 
-    async fn run(&self, request: &Request) -> Result<Outcome, Failure> {
+    async fn run(&self, request: &Request) -> Result<Outcome, Refused> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             Failure::new(NodeReason::LoaderCrashed, format!("{what}: {error}"))
         };
@@ -130,7 +145,7 @@ impl Spawner {
             Err(failure) => {
                 // Ends the reader as well: the socket closes with the process.
                 let _ = child.kill().await;
-                return Err(failure);
+                return Err(failure.into());
             }
         };
         for line in complaints.lines() {
@@ -150,9 +165,10 @@ impl Spawner {
                 let held = loaded.held_fds.iter().cloned().zip(fds).collect();
                 Ok(Outcome { loaded, held })
             }
-            (true, Ok((Report::Failed(failure), _))) => Err(failure),
-            (true, Err(error)) => Err(failed("the loading process sent no report", &error)),
-            (false, _) => Err(ended(status, &complaints)),
+            (true, Ok((Report::Failed(failure), _))) => Err(Refused::Failed(failure)),
+            (true, Ok((Report::Unsuited(failure), _))) => Err(Refused::Unsuited(failure)),
+            (true, Err(error)) => Err(failed("the loading process sent no report", &error).into()),
+            (false, _) => Err(ended(status, &complaints).into()),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The verifier's log, for a person.
 
-use bpf_object::ObjectInfo;
+use bpf_object::Poisoned;
 
-/// What libbpf and aya put in place of an instruction whose CO-RE relocation found nothing (0xbad2310).
+/// What stands in place of an instruction whose CO-RE relocation found nothing (0xbad2310, as libbpf has it).
 const POISON: &str = "unknown#195896080";
+/// What stands in place of a call of a `__weak` function that this kernel lacks begins so (as with libbpf).
+const POISON_FUNCTION: &str = "unknown#2002";
 
 /// Lines that the verifier writes after its verdict.
 const STATISTICS: [&str; 5] = [
@@ -15,69 +17,72 @@ const STATISTICS: [&str; 5] = [
 ];
 
 /// The verdict: the last line that says why, with a poisoned instruction named for what it stands for.
-pub fn verdict(object: &ObjectInfo, program: &str, log: &str) -> String {
+pub fn verdict(poisoned: &[Poisoned], log: &str) -> String {
     let line = log
         .lines()
         .rev()
         .map(str::trim)
         .find(|line| !line.is_empty() && !STATISTICS.iter().any(|s| line.starts_with(s)))
         .unwrap_or("the verifier gave no reason");
-    if !line.contains(POISON) {
+    if poison(line).is_none() {
         return line.to_owned();
     }
-    match missing(object, program, log) {
-        Some(missing) => missing,
+    let missing = log
+        .lines()
+        .rev()
+        .filter(|line| poison(line).is_some())
+        .find_map(|line| stands_for(poisoned, line));
+    match missing {
+        Some(missing) => missing.message.clone(),
         None => format!(
-            "the object refers to a type or field that this kernel lacks ({})",
+            "the object refers to something that this kernel lacks ({})",
             without_poison(line)
         ),
     }
 }
 
 /// The log with poisoned instructions named for what they stand for.
-pub fn translate(object: &ObjectInfo, program: &str, log: &str) -> String {
-    if !log.contains(POISON) {
+pub fn translate(poisoned: &[Poisoned], log: &str) -> String {
+    if poison(log).is_none() {
         return log.to_owned();
     }
     let mut out = String::with_capacity(log.len());
     for line in log.lines() {
-        if line.contains(POISON) {
-            match instruction(line).and_then(|index| object.relocation_at(program, index)) {
-                Some(relocation) => {
-                    out.push_str(&line.replace(POISON, &format!("<{}>", relocation.describe_missing())));
-                }
-                None => out.push_str(&without_poison(line)),
+        match (poison(line), stands_for(poisoned, line)) {
+            (Some(word), Some(missing)) => {
+                out.push_str(&line.replace(word, &format!("<{}>", missing.message)));
             }
-        } else {
-            out.push_str(line);
+            _ => out.push_str(&without_poison(line)),
         }
         out.push('\n');
     }
     out
 }
 
-fn without_poison(line: &str) -> String {
-    line.replace(POISON, "<a type or field that this kernel lacks>")
+/// The word in a text that stands for something that this kernel lacks.
+fn poison(text: &str) -> Option<&str> {
+    let start = text.find(POISON).or_else(|| text.find(POISON_FUNCTION))?;
+    let rest = text.get(start..)?;
+    let digits = rest.find('#').map_or(0, |at| at + 1);
+    let end = rest
+        .char_indices()
+        .skip(digits)
+        .find(|(_, c)| !c.is_ascii_digit())
+        .map_or(rest.len(), |(at, _)| at);
+    rest.get(..end)
 }
 
-/// What the poisoned instruction stands for: by its index in the program, otherwise (it stands in a
-/// subprogram, which is counted elsewhere) by the source line that the log quotes before it.
-fn missing(object: &ObjectInfo, program: &str, log: &str) -> Option<String> {
-    let mut source = None;
-    for line in log.lines() {
-        if let Some(text) = line.trim_start().strip_prefix("; ") {
-            // Since 6.9 the line's place follows: `text @ file.c:12`.
-            source = Some(text.rsplit_once(" @ ").map_or(text, |(text, _)| text));
-        }
-        if line.contains(POISON) && instruction(line).is_some() {
-            let by_index = instruction(line).and_then(|index| object.relocation_at(program, index));
-            let relocation = by_index.or_else(|| object.relocations_at_line(source?).next());
-            if let Some(relocation) = relocation {
-                return Some(relocation.describe_missing());
-            }
-        }
-    }
-    None
+fn without_poison(line: &str) -> String {
+    poison(line).map_or_else(
+        || line.to_owned(),
+        |word| line.replace(word, "<something that this kernel lacks>"),
+    )
+}
+
+/// What the poisoned instruction of a line stands for.
+fn stands_for<'p>(poisoned: &'p [Poisoned], line: &str) -> Option<&'p Poisoned> {
+    let index = instruction(line)?;
+    poisoned.iter().find(|p| u64::from(p.instruction) == index)
 }
 
 /// The instruction's index in a line such as `12: (85) call unknown#195896080`.
@@ -91,35 +96,36 @@ fn instruction(line: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn object() -> ObjectInfo {
-        ObjectInfo {
-            programs: Vec::new(),
-            subprograms: Vec::new(),
-            maps: Vec::new(),
-            initial: Vec::new(),
-            license: None,
-            co_re: Vec::new(),
-            externs: Vec::new(),
-            has_btf: false,
-            endian: bpf_object::Endian::HOST,
-        }
-    }
-
     #[test]
     fn the_verdict_is_the_last_line_before_the_statistics() {
         let log = "0: R1=ctx()\n1: (61) r0 = *(u32 *)(r1 +4000)\ninvalid bpf_context access off=4000 size=4\n\
                    verification time 12 usec\nstack depth 0\nprocessed 2 insns (limit 1000000) max_states_per_insn 0\n";
-        assert_eq!(
-            verdict(&object(), "p", log),
-            "invalid bpf_context access off=4000 size=4"
-        );
-        assert_eq!(verdict(&object(), "p", ""), "the verifier gave no reason");
+        assert_eq!(verdict(&[], log), "invalid bpf_context access off=4000 size=4");
+        assert_eq!(verdict(&[], ""), "the verifier gave no reason");
     }
 
     #[test]
     fn a_poisoned_instruction_is_never_shown_as_an_unknown_function() {
         let log = "12: (85) call unknown#195896080\ninvalid func unknown#195896080\n";
-        assert!(!verdict(&object(), "p", log).contains("195896080"));
-        assert!(!translate(&object(), "p", log).contains("195896080"));
+        assert!(!verdict(&[], log).contains("195896080"));
+        assert!(!translate(&[], log).contains("195896080"));
+        let poisoned = [Poisoned {
+            instruction: 12,
+            function: "f".into(),
+            message: "field a.b does not exist in this kernel".into(),
+        }];
+        for word in ["195896080", "2002000003"] {
+            let log = format!("12: (85) call unknown#{word}\ninvalid func unknown#{word}\n");
+            assert_eq!(
+                verdict(&poisoned, &log),
+                "field a.b does not exist in this kernel"
+            );
+            let translated = translate(&poisoned, &log);
+            assert!(
+                translated.starts_with("12: (85) call <field a.b does not exist in this kernel>\n"),
+                "{translated}"
+            );
+            assert!(!translated.contains(word), "{translated}");
+        }
     }
 }

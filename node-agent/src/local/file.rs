@@ -200,12 +200,14 @@ fn program(path: &Path, mut value: Value) -> Result<LocalProgram, FileError> {
         variants.push(RevisionVariant {
             name: variant.name.clone(),
             objects: vec![object],
+            requires: variant.requires.clone(),
         });
     }
     let spec = BpfRevisionSpec {
         program: name,
         variants,
         hooks: spec.hooks,
+        maps: spec.maps,
     };
     let revision = revision_name(&spec).map_err(|error| invalid(error.to_string()))?;
     Ok(LocalProgram {

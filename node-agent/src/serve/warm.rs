@@ -1,7 +1,11 @@
 //! Keeping in the cache what runs: an agent that adopted its pins with an empty cache, as after an upgrade, could
 //! not load them again after a reboot with nobody to ask.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::watch as channel;
 
@@ -16,23 +20,23 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// Runs until the engine ends.
 pub async fn run(source: Arc<ClusterSource>, architecture: String, mut view: channel::Receiver<View>) {
-    let mut kept = BTreeSet::new();
+    let mut kept: BTreeSet<String> = BTreeSet::new();
     loop {
-        let running: BTreeSet<String> = view
+        let running: BTreeMap<String, Option<String>> = view
             .borrow_and_update()
             .rows
             .iter()
             // What runs here and shall not is given to nobody by the operator, and would not be loaded again either.
             .filter(|row| row.reason.is_none())
-            .filter_map(|row| row.revision.clone())
+            .filter_map(|row| Some((row.revision.clone()?, row.variant.clone())))
             .collect();
-        kept.retain(|revision| running.contains(revision));
+        kept.retain(|revision| running.contains_key(revision));
         let mut missing = false;
-        for revision in &running {
+        for (revision, variant) in &running {
             if kept.contains(revision) {
                 continue;
             }
-            match keep(&source, &architecture, revision).await {
+            match keep(&source, &architecture, revision, variant.as_deref()).await {
                 Ok(()) => {
                     kept.insert(revision.clone());
                 }
@@ -53,9 +57,19 @@ pub async fn run(source: Arc<ClusterSource>, architecture: String, mut view: cha
     }
 }
 
-async fn keep(source: &ClusterSource, architecture: &str, revision: &str) -> Result<(), Failure> {
+/// The variant that runs is what the node would load again.
+async fn keep(
+    source: &ClusterSource,
+    architecture: &str,
+    revision: &str,
+    variant: Option<&str>,
+) -> Result<(), Failure> {
     let spec = source.revision(revision).await?;
-    if let Some((_, object)) = spec.choose(architecture) {
+    let running = spec
+        .variants
+        .iter()
+        .find(|known| Some(known.name.as_str()) == variant);
+    if let Some(object) = running.and_then(|variant| variant.object_for(architecture)) {
         source.object(object).await?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::{
 
 use bpfleet_agent::load::{
     request::{NodePaths, Request},
-    spawn::Spawner,
+    spawn::{Refused, Spawner},
 };
 use bpfleet_crds::{Digest, NodeReason};
 use nix::{
@@ -121,7 +121,9 @@ async fn a_loader_that_takes_too_long() {
         program: "p".into(),
         revision: "p-1".into(),
         variant: "main".into(),
+        passed_over: Vec::new(),
         hooks: None,
+        maps: Vec::new(),
         digest: Digest::of(&fs::read(&object).unwrap()),
         object,
         node: node(&bench),
@@ -136,6 +138,9 @@ async fn a_loader_that_takes_too_long() {
         .load(&request)
         .await
         .unwrap_err();
+    let Refused::Failed(failure) = failure else {
+        panic!("{failure:?}")
+    };
     assert_eq!(failure.reason, NodeReason::LoaderTimedOut, "{failure}");
     bench.assert_nothing_pinned();
 
@@ -151,6 +156,9 @@ async fn a_loader_that_takes_too_long() {
         .load(&changed)
         .await
         .unwrap_err();
+    let Refused::Failed(failure) = failure else {
+        panic!("{failure:?}")
+    };
     assert_eq!(failure.reason, NodeReason::DigestMismatch, "{failure}");
 }
 

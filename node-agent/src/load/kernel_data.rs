@@ -1,0 +1,178 @@
+//! What resolving needs of the running kernel, each read when it is asked for the first time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read},
+    os::fd::AsFd,
+    path::Path,
+};
+
+use bpf_object::kconfig::{Facts, Kconfig};
+use bpfleet_crds::NodeReason;
+use bpfleet_fit::{
+    feature::{AttachKind, Feature},
+    question::{Answer, Answers, Question},
+};
+
+use super::request::{Failure, NodePaths};
+use crate::{
+    facts::{self, FactPaths, Prober},
+    kernel::{btf, program::kernel_version},
+};
+
+/// Most bytes of the kernel's BTF file; real ones have some 6 MB.
+const MAX_BTF_BYTES: u64 = 64 << 20;
+const KALLSYMS: &str = "/proc/kallsyms";
+
+/// The running kernel.
+pub struct KernelData {
+    kernel_btf: std::path::PathBuf,
+    prober: Prober,
+    btf: Option<Option<Vec<u8>>>,
+    modules: Option<Vec<(String, Vec<u8>)>>,
+}
+
+impl KernelData {
+    /// Nothing read yet.
+    pub fn new(node: &NodePaths) -> Self {
+        let paths = FactPaths {
+            host_root: node.host_root.clone(),
+            kernel_btf: node.kernel_btf.clone(),
+            pin_root: node.pin_root.clone(),
+            cgroup_root: node.cgroup_root.clone(),
+        };
+        Self {
+            kernel_btf: node.kernel_btf.clone(),
+            prober: Prober::new(&paths),
+            btf: None,
+            modules: None,
+        }
+    }
+
+    /// What this node answers.
+    pub fn answers(&mut self, questions: &BTreeSet<Question>) -> Answers {
+        self.prober.answers(questions.iter().cloned())
+    }
+
+    /// Reads the kernel's own BTF, for [`KernelData::btf`].
+    pub fn read_btf(&mut self) -> Result<(), Failure> {
+        if self.btf.is_none() {
+            self.btf = Some(kernel_btf(&self.kernel_btf).map_err(|error| {
+                let message = format!(
+                    "the kernel's BTF cannot be read from {}: {error}",
+                    self.kernel_btf.display()
+                );
+                Failure::new(NodeReason::BtfMissing, message)
+            })?);
+        }
+        Ok(())
+    }
+
+    /// The kernel's own BTF, if it has been read and there is one.
+    pub fn btf(&self) -> Option<&[u8]> {
+        self.btf.as_ref().and_then(|btf| btf.as_deref())
+    }
+
+    /// Reads the BTF of the modules that are loaded, for [`KernelData::modules`]. One that cannot be read is left out:
+    /// what is looked for in it is then not found.
+    pub fn read_modules(&mut self) {
+        if self.modules.is_none() {
+            self.modules = Some(module_btf().unwrap_or_default());
+        }
+    }
+
+    /// Name and BTF of modules, if they have been read.
+    pub fn modules(&self) -> &[(String, Vec<u8>)] {
+        self.modules.as_deref().unwrap_or_default()
+    }
+
+    /// The kernel's configuration; none if no place has it.
+    pub fn kconfig(&mut self) -> Option<Kconfig> {
+        self.prober.kconfig().ok()
+    }
+
+    /// What `__kconfig` externs ask that is not in the configuration.
+    pub fn extern_facts(&mut self) -> Facts {
+        let cookie = Question::Feature(Feature::Attach(AttachKind::BpfCookie));
+        let answers = self.answers(&BTreeSet::from([cookie]));
+        let has_bpf_cookie = answers.into_values().next().and_then(|answer| match answer {
+            Answer::Yes => Some(true),
+            Answer::No(_) => Some(false),
+            Answer::Unknown(_) => None,
+        });
+        Facts {
+            kernel_version: kernel_version(),
+            has_syscall_wrapper: self.syscall_prefix().map(|prefix| prefix != "sys_"),
+            has_bpf_cookie,
+        }
+    }
+
+    /// What names of system calls' functions begin with.
+    pub fn syscall_prefix(&mut self) -> Option<String> {
+        self.prober.syscall_prefix()
+    }
+}
+
+/// The kernel's own BTF: the file, or where it is hidden (a mount over /sys/kernel/btf, a container without it) what
+/// bpf(2) gives (5.11). A path that was named on the command line is all that counts.
+fn kernel_btf(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match File::open(path) {
+        Ok(file) => {
+            let mut bytes = Vec::new();
+            file.take(MAX_BTF_BYTES).read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if path == Path::new(facts::KERNEL_BTF) {
+                // Where bpf(2) refuses, the kernel may have some all the same; without the bytes it is of no use.
+                Ok(btf::kernel().unwrap_or_default())
+            } else {
+                Ok(None)
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn module_btf() -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for module in btf::modules()? {
+        // It may be gone since.
+        if let Some(fd) = btf::by_name(&module.name)?
+            && let Ok(bytes) = btf::bytes(fd.as_fd())
+        {
+            found.push((module.name, bytes));
+        }
+    }
+    Ok(found)
+}
+
+/// Addresses of these symbols of the kernel. A name that several places have is left out: none of them is meant for
+/// certain.
+pub fn addresses(names: &BTreeSet<&str>) -> io::Result<BTreeMap<String, u64>> {
+    let mut found: BTreeMap<String, Option<u64>> = BTreeMap::new();
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    for line in BufReader::new(fs::File::open(KALLSYMS)?).lines() {
+        let line = line?;
+        let mut words = line.split_ascii_whitespace();
+        let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
+        let Ok(address) = u64::from_str_radix(address, 16) else {
+            continue;
+        };
+        if names.contains(name) {
+            found
+                .entry(name.to_owned())
+                .and_modify(|known| *known = known.filter(|known| *known == address))
+                .or_insert(Some(address));
+        }
+    }
+    Ok(found
+        .into_iter()
+        .filter_map(|(name, address)| Some((name, address?)))
+        .collect())
+}

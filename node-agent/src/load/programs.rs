@@ -1,0 +1,208 @@
+//! A resolved object in the kernel: its maps and programs, whoever loaded them.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use aya::{Ebpf, maps::Map, programs::Program};
+use bpf_object::{InitialEntry, InitialValue, LoadPlan, Loader, ProgramPlan, Resolved};
+use bpfleet_crds::NodeReason;
+
+use super::{
+    attempt::Miss,
+    error::{self, HookError},
+    open,
+    request::Failure,
+};
+use crate::kernel::{map, program};
+
+/// Programs that are loaded, and maps that are made.
+pub struct Programs {
+    ebpf: Ebpf,
+    own: BTreeMap<String, OwnedFd>,
+    plan: LoadPlan,
+}
+
+impl Programs {
+    /// Makes the maps and loads the programs.
+    pub fn load(resolved: Resolved) -> Result<Self, Miss> {
+        let mut loader = open::loader_without_btf().map_err(|error| {
+            Failure::new(NodeReason::LoadFailed, format!("cannot prepare loading: {error}"))
+        })?;
+        loader.btf(None).allow_unsupported_maps();
+        let ebpf = loader
+            .load(&resolved.elf)
+            .map_err(|error| error::opening(&error))?;
+        let mut programs = Self {
+            ebpf,
+            own: BTreeMap::new(),
+            plan: resolved.plan,
+        };
+        for row in programs.plan.programs.clone() {
+            if is_own(&row) {
+                programs.load_own(&resolved.elf, &row)?;
+            } else {
+                programs.load_by_aya(&row)?;
+            }
+        }
+        programs.fill()?;
+        Ok(programs)
+    }
+
+    fn load_own(&mut self, elf: &[u8], row: &ProgramPlan) -> Result<(), Miss> {
+        let loaded = program::load(elf, &self.plan, &[row.name.as_str()], &self.maps())
+            .map_err(|error| Miss::Program(row.name.clone(), error::loading_own(row, error)))?;
+        self.own.extend(loaded);
+        Ok(())
+    }
+
+    fn load_by_aya(&mut self, row: &ProgramPlan) -> Result<(), Miss> {
+        let name = row.name.as_str();
+        let refused = |failure| Miss::Program(name.to_owned(), failure);
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .ok_or_else(|| refused(no_program(name)))?;
+        let result = match program {
+            Program::TracePoint(p) => p.load(),
+            Program::RawTracePoint(p) => p.load(),
+            Program::KProbe(p) => p.load(),
+            Program::UProbe(p) => p.load(),
+            Program::PerfEvent(p) => p.load(),
+            Program::Xdp(p) => p.load(),
+            Program::SchedClassifier(p) => p.load(),
+            Program::CgroupSkb(p) => p.load(),
+            Program::CgroupSock(p) => p.load(),
+            Program::CgroupSockAddr(p) => p.load(),
+            Program::CgroupSockopt(p) => p.load(),
+            Program::CgroupSysctl(p) => p.load(),
+            Program::CgroupDevice(p) => p.load(),
+            Program::SockOps(p) => p.load(),
+            Program::SkLookup(p) => p.load(),
+            Program::SkMsg(p) => p.load(),
+            Program::SkSkb(p) => p.load(),
+            Program::SocketFilter(p) => p.load(),
+            other => {
+                let message = format!(
+                    "program {name} was opened as {:?}, which bpfleet cannot load",
+                    other.prog_type()
+                );
+                return Err(refused(Failure::new(NodeReason::UnsupportedProgram, message)));
+            }
+        };
+        result.map_err(|error| refused(error::loading(row, &error)))
+    }
+
+    /// Puts maps and programs into the maps that hold them from the start.
+    fn fill(&self) -> Result<(), Failure> {
+        let maps = self.maps();
+        for InitialEntry { map, index, value } in &self.plan.initial {
+            let (what, held) = match value {
+                InitialValue::Map(name) => (name, maps.get(name).copied()),
+                InitialValue::Program(name) => (name, self.descriptor(name)),
+            };
+            // A program that was not chosen is in no map; what tail-calls it falls through, as with libbpf.
+            let (Some(target), Some(held)) = (maps.get(map), held) else {
+                continue;
+            };
+            let value = u32::try_from(held.as_raw_fd()).unwrap_or_default().to_ne_bytes();
+            map::update(*target, &index.to_ne_bytes(), &value).map_err(|error| {
+                Failure::new(
+                    NodeReason::LoadFailed,
+                    format!("the kernel refused {what} as entry {index} of map {map}: {error}"),
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Every map with its name.
+    pub fn named_maps(&self) -> impl Iterator<Item = (&str, &Map)> {
+        self.ebpf.maps()
+    }
+
+    fn maps(&self) -> BTreeMap<String, BorrowedFd<'_>> {
+        self.ebpf
+            .maps()
+            .map(|(name, map)| (name.to_owned(), map_fd(map)))
+            .collect()
+    }
+
+    /// The plan of a program.
+    pub fn row(&self, name: &str) -> Option<&ProgramPlan> {
+        self.plan.programs.iter().find(|row| row.name == name)
+    }
+
+    /// A program that aya loaded, for aya to attach.
+    pub fn by_aya(&mut self, name: &str) -> Result<&mut Program, HookError> {
+        self.ebpf.program_mut(name).ok_or_else(|| {
+            let failure = no_program(name);
+            HookError::new(failure.reason, failure.message)
+        })
+    }
+
+    /// The descriptor of a program.
+    pub fn fd(&self, name: &str) -> Result<BorrowedFd<'_>, HookError> {
+        self.descriptor(name).ok_or_else(|| {
+            let failure = no_program(name);
+            HookError::new(failure.reason, failure.message)
+        })
+    }
+
+    fn descriptor(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        if let Some(own) = self.own.get(name) {
+            return Some(own.as_fd());
+        }
+        Some(self.ebpf.program(name)?.fd().ok()?.as_fd())
+    }
+}
+
+/// Whether the load is ours. aya ties programs to types of the kernel only by parsing all of its BTF again (10 to
+/// 20 ms, 17 MB), which the plan has already done.
+fn is_own(row: &ProgramPlan) -> bool {
+    matches!(row.loader, Loader::Own(_)) || row.attach.is_some()
+}
+
+fn no_program(name: &str) -> Failure {
+    Failure::new(
+        NodeReason::InvalidObject,
+        format!("the resolved object has no loaded program {name}; report this with the object"),
+    )
+}
+
+fn map_fd(map: &Map) -> BorrowedFd<'_> {
+    let data = match map {
+        Map::Array(data)
+        | Map::ArrayOfMaps(data)
+        | Map::BloomFilter(data)
+        | Map::CgroupArray(data)
+        | Map::CgroupStorage(data)
+        | Map::CgrpStorage(data)
+        | Map::CpuMap(data)
+        | Map::DevMap(data)
+        | Map::DevMapHash(data)
+        | Map::HashMap(data)
+        | Map::HashOfMaps(data)
+        | Map::InodeStorage(data)
+        | Map::LpmTrie(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::PerCpuCgroupStorage(data)
+        | Map::PerCpuHashMap(data)
+        | Map::PerCpuLruHashMap(data)
+        | Map::PerfEventArray(data)
+        | Map::ProgramArray(data)
+        | Map::Queue(data)
+        | Map::ReusePortSockArray(data)
+        | Map::RingBuf(data)
+        | Map::SockHash(data)
+        | Map::SockMap(data)
+        | Map::SkStorage(data)
+        | Map::Stack(data)
+        | Map::StackTraceMap(data)
+        | Map::Unsupported(data)
+        | Map::XskMap(data) => data,
+    };
+    data.fd().as_fd()
+}

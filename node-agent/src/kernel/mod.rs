@@ -5,6 +5,7 @@ pub mod btf;
 pub mod fds;
 pub mod link;
 pub mod map;
+pub mod netlink;
 pub mod perf;
 pub mod probe;
 pub mod probe_map;

@@ -15,6 +15,7 @@ use crate::support::{
     events,
     kernel::{Made, files},
     netns,
+    resolved::Resolved,
     running::eventually,
 };
 
@@ -316,5 +317,60 @@ fn an_interface_that_goes_away_takes_its_hooks_with_it_and_the_status_says_so(
         running.interrupt_after_failure();
         bench.assert_nothing_pinned();
         made.assert_gone();
+    });
+}
+
+#[test]
+fn a_filter_is_found_by_priority_and_handle_until_somebody_deletes_it() {
+    use aya::programs::{
+        SchedClassifier,
+        tc::{NlOptions, TcAttachOptions, TcAttachType, TcHandle, qdisc_add_clsact},
+    };
+    use bpfleet_agent::{
+        kernel::netlink::{Filter, filters},
+        record::TcDirection,
+    };
+
+    netns::inside(|| {
+        netns::cable();
+        let number = fs::read_to_string("/proc/thread-self/net/dev_snmp6/left").unwrap();
+        let number: u32 = number.split_ascii_whitespace().nth(1).unwrap().parse().unwrap();
+        assert_eq!(filters(number, TcDirection::Ingress).unwrap(), []);
+        qdisc_add_clsact("left").unwrap();
+        let mut resolved = Resolved::new(&object("tc"), &["classify"]);
+        let program = resolved.ebpf.program_mut("classify").unwrap();
+        let program: &mut SchedClassifier = program.try_into().unwrap();
+        program.load().unwrap();
+        let id = program.info().unwrap().id();
+        let mut attach = |handle| {
+            let options = TcAttachOptions::Netlink(NlOptions {
+                priority: 50,
+                handle: TcHandle::from(handle),
+                classid: None,
+            });
+            program
+                .attach_with_options("left", TcAttachType::Ingress, options)
+                .unwrap();
+        };
+        attach(0x1234);
+        attach(0x77);
+        let filter = |handle| Filter {
+            priority: 50,
+            handle,
+            program: Some(id),
+        };
+        let sorted = |direction| {
+            let mut found = filters(number, direction).unwrap();
+            found.sort_by_key(|filter| filter.handle);
+            found
+        };
+        assert_eq!(sorted(TcDirection::Ingress), [filter(0x77), filter(0x1234)]);
+        assert_eq!(sorted(TcDirection::Egress), []);
+        // Filters of other kinds are passed over.
+        netns::run("tc filter add dev left ingress prio 7 u32 match u32 0 0 flowid 1:1");
+        netns::run("tc filter del dev left ingress prio 50 handle 0x77 bpf");
+        assert_eq!(sorted(TcDirection::Ingress), [filter(0x1234)]);
+        netns::run("tc qdisc del dev left clsact");
+        assert_eq!(sorted(TcDirection::Ingress), []);
     });
 }

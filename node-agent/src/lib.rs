@@ -18,3 +18,4 @@ pub mod pins;
 pub mod record;
 pub mod report;
 pub mod serve;
+pub mod usdt;

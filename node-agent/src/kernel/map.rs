@@ -11,9 +11,6 @@ use aya_obj::generated::{bpf_cmd, bpf_map_info};
 
 use super::bpf::{bpf, owned, zeroed};
 
-/// `BPF_ANY` and `BPF_NOEXIST`.
-const ANY: u64 = 0;
-const NO_EXIST: u64 = 1;
 /// Types with a value for each CPU: PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH, PERCPU_CGROUP_STORAGE.
 const PER_CPU: [u32; 4] = [5, 6, 10, 21];
 
@@ -45,16 +42,6 @@ pub fn info(map: BorrowedFd<'_>) -> io::Result<MapState> {
         value_size: info.value_size,
         max_entries: info.max_entries,
     })
-}
-
-/// Writes an entry, whether it is there or not.
-pub fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
-    put(map, key, value, ANY)
-}
-
-/// Writes an entry that must not be there yet (EEXIST).
-pub fn insert(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
-    put(map, key, value, NO_EXIST)
 }
 
 /// BPF_MAP_CREATE, as typed arguments.
@@ -112,7 +99,8 @@ impl MapCreate<'_> {
     }
 }
 
-fn put(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
+/// Writes an entry, whether it is there or not (BPF_MAP_UPDATE_ELEM with BPF_ANY).
+pub fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
     let state = info(map)?;
     check(state, key.len(), value.len())
         .map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
@@ -123,7 +111,6 @@ fn put(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> io::Result<
     fields.map_fd = map.as_raw_fd() as u32;
     fields.key = key.as_ptr() as u64;
     fields.__bindgen_anon_1.value = value.as_ptr() as u64;
-    fields.flags = flags;
     bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
 }
 

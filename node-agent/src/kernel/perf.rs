@@ -153,7 +153,12 @@ pub fn uprobe_event(file: &Path, offset: u64, counter: u64, on_return: bool) -> 
     let path = CString::new(file.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let mut attr = probe(UPROBE_PMU, "uprobes", on_return)?;
     if counter > 0 {
-        // It stands in the upper half (format/ref_ctr_offset: `config:32-63`).
+        // It stands in the upper half (`config:32-63`), of which a kernel before 4.20 takes no notice.
+        let format = format!("{UPROBE_PMU}/format/ref_ctr_offset");
+        if !Path::new(&format).exists() {
+            let message = format!("this kernel raises no counters of USDT probes ({format} is missing)");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
         let counter = u32::try_from(counter)
             .map_err(|_| io::Error::other(format!("the counter is at {counter:#x}, beyond 4 GiB")))?;
         attr.config |= u64::from(counter) << 32;

@@ -11,3 +11,5 @@ mod loader;
 mod own_loading;
 mod support;
 mod updates;
+#[cfg(target_arch = "x86_64")]
+mod usdt;

@@ -21,13 +21,18 @@ pub struct Resolved {
 
 impl Resolved {
     pub fn new(object: &Path, programs: &[&str]) -> Self {
+        Self::with_cookies(object, programs, true)
+    }
+
+    /// `cookies` is whether the object is told that the kernel gives uprobes cookies.
+    pub fn with_cookies(object: &Path, programs: &[&str], cookies: bool) -> Self {
         let bytes = fs::read(object).unwrap();
         let kernel = Btf::parse(fs::read("/sys/kernel/btf/vmlinux").unwrap()).unwrap();
         let wanted: BTreeSet<String> = programs.iter().map(ToString::to_string).collect();
         let facts = kconfig::Facts {
             kernel_version: 0x0006_0000,
             has_syscall_wrapper: Some(true),
-            has_bpf_cookie: Some(true),
+            has_bpf_cookie: Some(cookies),
         };
         let values = kconfig_of(&bytes, None, &facts).unwrap();
         let request = Request {

@@ -150,6 +150,8 @@ pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkState> {
             target.xdp.ifindex != 0
         } else if is(bpf_link_type::BPF_LINK_TYPE_TCX) {
             target.tcx.ifindex != 0
+        } else if is(bpf_link_type::BPF_LINK_TYPE_NETKIT) {
+            target.netkit.ifindex != 0
         } else if is(bpf_link_type::BPF_LINK_TYPE_CGROUP) {
             target.cgroup.cgroup_id != 0
         } else if is(bpf_link_type::BPF_LINK_TYPE_NETNS) {

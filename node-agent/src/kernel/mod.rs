@@ -11,3 +11,4 @@ pub mod probe;
 pub mod probe_map;
 pub mod prog_load;
 pub mod program;
+pub mod struct_ops;

@@ -5,7 +5,9 @@ use std::{os::fd::AsFd, path::Path};
 use bpfleet_agent::kernel::{
     bpf::{self, LinkTarget},
     link::{self, NetfilterHook, UserPlaces, When},
+    map,
     program::LoadError,
+    struct_ops,
 };
 use rstest::rstest;
 
@@ -172,4 +174,23 @@ fn a_writable_raw_tracepoint_is_attached_by_name() {
     assert!(bpf::link_info(link.as_fd()).unwrap().attached);
     let error = link::raw_tracepoint(program.as_fd(), "no_such_tracepoint").unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+}
+
+/// Registering it would show on the whole machine.
+#[test]
+fn the_map_of_a_table_of_operations_is_made_with_and_without_a_link() {
+    let resolved = Resolved::new(&bench::object("struct_ops"), &["ssthresh"]);
+    let tables = &resolved.plan.struct_ops;
+    assert_eq!(tables.iter().filter(|table| table.link).count(), 1);
+    assert_eq!(tables.len(), 2);
+    for table in tables {
+        let map = struct_ops::create(table).unwrap();
+        assert_eq!(
+            map::info(map.as_fd()).unwrap().value_size as usize,
+            table.value.len()
+        );
+        for (_, program) in &table.functions {
+            resolved.load(program).unwrap_or_else(|error| panic!("{error:?}"));
+        }
+    }
 }

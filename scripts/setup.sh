@@ -41,10 +41,16 @@ if [ ! -e /opt/cni/bin/ptp ]; then need containernetworking-plugins /usr/lib/cni
 need iptables iptables
 need nftables nft
 need conntrack conntrack
-# The test corpus (scripts/corpus.sh) comes out of packages of several of Debian's suites.
+# Test corpus and guests' kernels (scripts/debian.sh) come out of packages of several of Debian's suites.
 need debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg
 # It becomes an image on its own, and so must need no libraries.
 if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then missing+=(busybox-static); fi
+# For the kernel without BTF that nodes of tests run on (e2e/src/vm), which is built from source.
+need flex flex
+need bison bison
+need bc bc
+need xz-utils xz
+need binutils strip
 # Any Go will do here: an old one fetches the new one below.
 go=$(find_go) || need golang-go go
 

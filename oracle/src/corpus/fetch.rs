@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::make::{make, write};
-use super::plan::{Index, Item};
+use super::plan::{Item, plan};
 use super::{about, entries};
+use crate::debian::Archive;
 
 /// What the corpus is made by. Another number makes it anew: after a change of what is chosen, or how it is carved.
 const RECIPE: &str = "2\n";
@@ -67,14 +67,13 @@ fn age(path: &Path) -> Option<Duration> {
 fn fetch(dir: &Path, stage: &Path) -> Result<(), String> {
     let started = Instant::now();
     let _ = fs::remove_dir_all(stage);
-    let apt = stage.join("apt");
-    let index = Index::parse(&script(&["index".as_ref(), apt.as_os_str()])?)?;
+    let (archive, index) = Archive::open(&stage.join("apt"))?;
     for suite in &index.gone {
         say!("skipping {suite}: the mirror does not have it");
     }
     // Not before a mirror answers: until then the old is better than nothing.
     begin(dir)?;
-    let plan = index.plan();
+    let plan = plan(&index);
     let missing: VecDeque<_> = plan
         .iter()
         .filter(|item| !dir.join(&item.place).exists())
@@ -92,7 +91,7 @@ fn fetch(dir: &Path, stage: &Path) -> Result<(), String> {
         for _ in 0..DOWNLOADS {
             threads.spawn(|| {
                 while let Some(item) = next(&queue) {
-                    if let Err(e) = retried(|| make(dir, stage, &apt, item)) {
+                    if let Err(e) = retried(|| make(dir, stage, &archive, item)) {
                         failed
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
@@ -163,23 +162,4 @@ fn forget_older(dir: &Path, plan: &[Item]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What `scripts/corpus.sh` prints. What it says goes where this process's own messages go.
-pub(super) fn script(args: &[&std::ffi::OsStr]) -> Result<String, String> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/corpus.sh");
-    let out = Command::new(script)
-        .args(args)
-        .stdin(std::process::Stdio::null())
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .map_err(|e| format!("running {script}: {e}"))?;
-    if !out.status.success() {
-        return Err(format!(
-            "scripts/corpus.sh {} failed ({}), see above",
-            args[0].display(),
-            out.status
-        ));
-    }
-    String::from_utf8(out.stdout).map_err(|e| format!("what scripts/corpus.sh printed: {e}"))
 }

@@ -4,12 +4,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::fetch::script;
 use super::plan::Item;
-use super::{about, carve, entries, image, name};
+use super::{about, carve, entries, name};
+use crate::debian::{Archive, image};
+
+/// What is unpacked: kernels with their configurations, tools, and some modules.
+const GLOBS: &[&str] = &[
+    "./boot/vmlinuz-*",
+    "./boot/config-*",
+    "./usr/lib/modules/*/vmlinuz",
+    "./usr/lib/modules/*/config",
+    "./usr/sbin/*",
+];
+/// Modules with many types of their own, from different corners of the kernel.
+const MODULES: &[&str] = &[
+    "nf_conntrack",
+    "nf_tables",
+    "xfs",
+    "kvm",
+    "bridge",
+    "nfs",
+    "tun",
+    "veth",
+];
 
 /// Makes one item: unpacked below the stage, carved beside that, and renamed to its place when it is whole.
-pub(super) fn make(dir: &Path, stage: &Path, apt: &Path, item: &Item) -> Result<(), String> {
+pub(super) fn make(dir: &Path, stage: &Path, archive: &Archive, item: &Item) -> Result<(), String> {
     let started = Instant::now();
     let key = item.place.replace('/', "-");
     let (raw, made) = (
@@ -20,9 +40,11 @@ pub(super) fn make(dir: &Path, stage: &Path, apt: &Path, item: &Item) -> Result<
         let _ = fs::remove_dir_all(path);
         fs::create_dir_all(path).map_err(about("creating", path))?;
     }
-    let mut args = vec!["unpack".as_ref(), apt.as_os_str(), raw.as_os_str()];
-    args.extend(item.specs.iter().map(std::ffi::OsStr::new));
-    script(&args)?;
+    let modules = MODULES
+        .iter()
+        .flat_map(|module| [format!("./*/{module}.ko"), format!("./*/{module}.ko.xz")]);
+    let globs: Vec<_> = GLOBS.iter().map(ToString::to_string).chain(modules).collect();
+    archive.unpack(&raw, &globs, &item.specs)?;
     if item.place.starts_with("objects/") {
         make_objects(&raw, &made)
     } else {

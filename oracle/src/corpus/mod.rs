@@ -13,7 +13,6 @@ macro_rules! say {
 
 mod carve;
 mod fetch;
-mod image;
 mod make;
 mod plan;
 
@@ -78,25 +77,12 @@ impl Kernel {
 /// Fetches what is missing, by `scripts/corpus.sh`, and waits for others that do. Without a network it takes
 /// what is there, if that is enough to compare with.
 pub fn ensure() -> Result<Corpus, String> {
-    let dir = std::path::absolute(directory()?).map_err(|e| format!("the current directory: {e}"))?;
+    let dir = std::path::absolute(crate::debian::cache("corpus")?)
+        .map_err(|e| format!("the current directory: {e}"))?;
     fetch::fill(&dir, || load(&dir).and_then(|corpus| enough(&corpus)))?;
     let corpus = load(&dir)?;
     enough(&corpus)?;
     Ok(corpus)
-}
-
-/// As `scripts/lib.sh` has it.
-fn directory() -> Result<PathBuf, String> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    set("BPFLEET_CACHE")
-        .or_else(|| set("XDG_CACHE_HOME"))
-        .or_else(|| set("HOME").map(|home| home.join(".cache")))
-        .map(|cache| cache.join("bpfleet/corpus"))
-        .ok_or_else(|| "no place for the test corpus: set BPFLEET_CACHE or HOME".into())
 }
 
 fn enough(corpus: &Corpus) -> Result<(), String> {

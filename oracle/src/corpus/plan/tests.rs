@@ -1,9 +1,7 @@
 use super::*;
 
 fn places(index: &str) -> Vec<String> {
-    Index::parse(index)
-        .unwrap()
-        .plan()
+    plan(&Index::parse(index).unwrap())
         .into_iter()
         .map(|item| item.place)
         .collect()
@@ -35,32 +33,11 @@ fn a_split_kernel_comes_out_of_all_its_packages() {
         trixie-backports linux-binary-7.3.4+deb13-cloud-amd64 7.3.4-1 amd64 10\n\
         trixie-backports linux-base-7.3.4+deb13-cloud-amd64 7.3.4-1 amd64 100\n\
         trixie-backports linux-modules-7.3.4+deb13-cloud-amd64 7.3.4-1 amd64 1000\n";
-    let plan = Index::parse(index).unwrap().plan();
+    let plan = plan(&Index::parse(index).unwrap());
     let specs =
         ["binary", "base", "modules"].map(|k| format!("linux-{k}-7.3.4+deb13-cloud-amd64:amd64=7.3.4-1"));
     assert_eq!(
         (plan.len(), plan[0].bytes, &plan[0].specs[..]),
         (1, 1110, &specs[..])
     );
-}
-
-#[test]
-fn flavours_are_told_by_the_release() {
-    for (release, expected) in [
-        ("6.1.0-56-amd64", "generic"),
-        ("6.1.0-56-rt-amd64", "rt"),
-        ("7.3.4+deb13-cloud-arm64", "cloud"),
-    ] {
-        assert_eq!(flavour(release), expected, "{release}");
-    }
-}
-
-#[test]
-fn suites_that_did_not_answer_are_known_and_nonsense_is_refused() {
-    let index = Index::parse("sid silent\nbullseye-security gone\n").unwrap();
-    assert_eq!(
-        (&index.silent[..], &index.gone[..]),
-        (&["sid".to_owned()][..], &["bullseye-security".to_owned()][..])
-    );
-    assert!(Index::parse("what is this\n").is_err());
 }

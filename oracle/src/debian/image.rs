@@ -7,7 +7,7 @@ use std::io::Read;
 const LIMIT: u64 = 512 << 20;
 
 /// The kernel as it stands in memory, of a bzImage, an EFI zboot image, a compressed or a plain `Image`.
-pub(super) fn unpack(image: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+pub fn unpack(image: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     if image.get(0x202..0x206) == Some(b"HdrS") {
         // Documentation/arch/x86/boot.rst: the real-mode part counts sectors, 0 meaning 4, after the first one.
         let sectors = match image.get(0x1f1) {
@@ -28,7 +28,7 @@ pub(super) fn unpack(image: &[u8]) -> Result<Cow<'_, [u8]>, String> {
 }
 
 /// What stands before the end of the compressed stream; some append the size.
-pub(super) fn decompress(bytes: &[u8]) -> Result<Vec<u8>, String> {
+pub fn decompress(bytes: &[u8]) -> Result<Vec<u8>, String> {
     match bytes {
         [0x1f, 0x8b, ..] => read("gzip", flate2::read::GzDecoder::new(bytes)),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => read("xz", liblzma::read::XzDecoder::new(bytes)),

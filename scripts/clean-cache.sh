@@ -6,5 +6,5 @@ set -euo pipefail
 step "removing $cache"
 # Go makes its module cache read-only.
 [ ! -d "$cache/go" ] || chmod -R u+w "$cache/go"
-rm -rf --one-file-system "$cache/tools" "$cache/images" "$cache/go" "$cache/corpus" "$cache/fuzz" "$cache/ci-target"
+rm -rf --one-file-system "$cache/tools" "$cache/images" "$cache/go" "$cache/corpus" "$cache/vm" "$cache/fuzz" "$cache/ci-target"
 rmdir "$cache" 2>/dev/null || say "left in it: $(ls "$cache" 2>/dev/null | tr '\n' ' ')"

@@ -72,6 +72,22 @@ if [ ${#missing[@]} -gt 0 ]; then
   done
 fi
 
+# Nodes with kernels of their own are guests under QEMU. Version 7.2, that of Debian 12, crashes guests of newer kernels
+# at random; its backports have a newer one.
+qemu=$(qemu-system-x86_64 --version 2>/dev/null | sed -nE 's/.* version ([0-9]+\.[0-9]+).*/\1/p') || true
+if ! at_least "$qemu" 9.0; then
+  step "installing QEMU"
+  . /etc/os-release
+  as_root=()
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+  if [ "${VERSION_CODENAME:-}" = bookworm ]; then
+    "${as_root[@]}" "$repo/scripts/debian.sh" install bookworm-backports qemu-system-x86
+  else
+    "${as_root[@]}" apt-get update -q >&2
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends qemu-system-x86 >&2
+  fi
+fi
+
 # Debian's Go may be too old to build Kubernetes, and before 1.21 to fetch a newer one by itself. Newer
 # ones are ordinary modules, though: any Go can download one, and checks it against the checksum database.
 if [ -z "$go" ] && ! go=$(find_go); then

@@ -23,7 +23,7 @@ demo-cluster: setup ## a real cluster of two nodes: helm install, run, upgrade, 
 test: ## everything CI runs: format, clippy, generated files, unit and integration tests (root)
 	@scripts/test.sh
 
-e2e: ## what takes too long for CI: faults of nodes, parts and ways out in real clusters (root)
+e2e: ## what takes too long for CI: faults of nodes, parts and ways out in real clusters, every kernel (root)
 	@scripts/e2e.sh
 
 bench-btf: setup ## what the btf crate costs beside libbpf and bpftool, as one table (3 minutes)
@@ -54,5 +54,5 @@ tools: setup ## build the pinned Kubernetes, etcd and Helm commands into the cac
 corpus: setup ## fetch what tests compare with, eBPF objects and kernel BTF of Debian's, into the cache (once)
 	@scripts/corpus.sh
 
-clean-cache: ## remove the cache: built tools, test images, test corpus, fuzzing inputs, fetched Go, CI's target directory
+clean-cache: ## remove the cache: built tools, test images, test corpus, guests' kernels, fuzzing inputs, fetched Go, CI's target directory
 	@scripts/clean-cache.sh

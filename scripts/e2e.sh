@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# e2e.sh: the tests that are too long for every change; see e2e/tests/faults. Needs root.
+# e2e.sh: the tests that are too long for every change: e2e/tests/faults, and e2e/tests/vm on every kernel. Needs root.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$repo"
@@ -12,4 +12,5 @@ cargo build --quiet --workspace --bins --locked
 scripts/images.sh
 # One cluster at a time: two cores carry no more.
 cargo test --locked -p bpfleet-e2e --test faults -- --test-threads 1 --nocapture
+BPFLEET_VM=all cargo test --locked -p bpfleet-e2e --test vm -- --nocapture
 say "${green}all passed${plain} in $((SECONDS - started))s"

@@ -24,6 +24,7 @@ phase 'tools' scripts/tools.sh all
 phase 'clippy' cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 phase 'build' cargo build --quiet --workspace --all-targets --locked
 phase 'images' scripts/images.sh
+phase 'kernels' cargo run --quiet --locked -p bpfleet-e2e -- vm --fetch
 phase 'tests' cargo test --quiet --workspace --locked --no-fail-fast
 phase 'fuzz' scripts/fuzz.sh --short
 summary

@@ -35,8 +35,9 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ),
     ("bpf-oracle", &[]),
     ("bpfleet-images", &[]),
-    // The harness runs the others as programs, as a cluster does.
-    ("bpfleet-e2e", &["bpfleet-crds"]),
+    // The harness runs the others as programs, as a cluster does; the kernels of its nodes come from where the oracle has
+    // them.
+    ("bpfleet-e2e", &["bpfleet-crds", "bpf-oracle"]),
 ];
 
 /// Whose tests may start the harness, which knows none of them.

@@ -20,6 +20,11 @@ pub enum Credentials<'a> {
 
 /// Writes a kubeconfig (JSON, which is YAML).
 pub fn write_kubeconfig(path: &Path, server: &str, ca: &Path, credentials: &Credentials<'_>) -> Result<()> {
+    write_file(path, kubeconfig(server, ca, credentials))
+}
+
+/// The content of a kubeconfig.
+pub fn kubeconfig(server: &str, ca: &Path, credentials: &Credentials<'_>) -> String {
     let user = match credentials {
         Credentials::Certificate(pair) => json!({"client-certificate": pair.cert, "client-key": pair.key}),
         Credentials::TokenFile(file) => json!({"tokenFile": file}),
@@ -32,7 +37,7 @@ pub fn write_kubeconfig(path: &Path, server: &str, ca: &Path, credentials: &Cred
         "contexts": [{"name": "bpfleet-e2e", "context": {"cluster": "bpfleet-e2e", "user": "user"}}],
         "current-context": "bpfleet-e2e",
     });
-    write_file(path, format!("{config:#}\n"))
+    format!("{config:#}\n")
 }
 
 /// A client and the runtime it lives on.

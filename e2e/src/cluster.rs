@@ -15,6 +15,7 @@ use crate::kubectl::Kubectl;
 use crate::node::Node;
 use crate::scratch::Scratch;
 use crate::tools::repository;
+use crate::vm::{self, VmNode};
 
 /// Longer than any run; kubelet would renew a token after 80 % of its life.
 const TOKEN_SECONDS: i64 = 24 * 3600;
@@ -91,6 +92,11 @@ impl Cluster {
     /// A new Ready node with an agent pod that is Ready; see [`Node`]. Names must be unique in the cluster.
     pub fn add_node(&self, name: &str) -> Result<Node<'_>> {
         Node::add(self, name)
+    }
+
+    /// A new Ready node that is a guest with a kernel of its own, in which its agent runs; see [`VmNode`].
+    pub fn add_vm(&self, name: &str, kernel: &vm::Kernel, options: &vm::GuestOptions) -> Result<VmNode<'_>> {
+        VmNode::add(self, name, kernel, options)
     }
 
     /// A token of a service account for the given audiences (none: the API server's), bound to a pod.

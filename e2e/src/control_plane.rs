@@ -12,7 +12,7 @@ use crate::kubectl::Kubectl;
 use crate::process::{Launch, Process};
 use crate::scratch::Scratch;
 use crate::tools::Tools;
-use crate::{audit, ports, wait};
+use crate::{audit, ports, vm, wait};
 
 /// Time for the API server to answer `/readyz`, on a machine that also compiles.
 const READY: Duration = Duration::from_secs(90);
@@ -231,6 +231,7 @@ pub(crate) fn api_server(
         "localhost",
         "127.0.0.1",
         "10.96.0.1",
+        vm::HOST,
         &host,
     ];
     let server = authority.server("kube-apiserver", &names)?;

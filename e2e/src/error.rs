@@ -85,9 +85,35 @@ pub enum Error {
         /// The library's error.
         source: rcgen::Error,
     },
+    /// What tests run on failed, and not what they test: a guest did not boot or is lost, a kernel cannot be had.
+    #[error("infrastructure: {what}{console}")]
+    Infrastructure {
+        /// What is missing, and why.
+        what: String,
+        /// Where the guest's console can be read, and its end; empty where there is none.
+        console: String,
+    },
     /// Anything that needs no type of its own.
     #[error("{0}")]
     Other(String),
+}
+
+impl Error {
+    /// A failure of what tests run on.
+    pub fn infrastructure(what: impl Into<String>) -> Error {
+        Error::Infrastructure {
+            what: what.into(),
+            console: String::new(),
+        }
+    }
+
+    /// A guest's failure, with the end of its console.
+    pub fn console(what: impl Into<String>, log: &Path, tail: impl fmt::Display) -> Error {
+        Error::Infrastructure {
+            what: what.into(),
+            console: format!("; the end of its console {}:\n{tail}", log.display()),
+        }
+    }
 }
 
 impl fmt::Debug for Error {

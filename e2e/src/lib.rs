@@ -1,6 +1,6 @@
 //! The end-to-end harness: a real Kubernetes control plane on loopback, nodes played without a kubelet,
 //! and the operator and the agents as the separate processes they are in a cluster. Where pods matter,
-//! [`real`] starts nodes with a kubelet.
+//! [`real`] starts nodes with a kubelet; where kernels matter, [`vm`] starts nodes that have one of their own.
 //!
 //! Everything a test starts belongs to a value whose `Drop` ends it. Should the test process die without
 //! running `Drop` (killed, aborted, a shared static), the processes get SIGKILL from the kernel and a
@@ -33,6 +33,7 @@ pub mod registry;
 pub mod scratch;
 pub mod target;
 pub mod tools;
+pub mod vm;
 pub mod wait;
 
 pub use agent::{Agent, AgentOptions};

@@ -1,6 +1,7 @@
 //! `bpfleet-e2e`: the tests' clusters for a person to play with, and for the demos.
 
 mod foreground;
+mod vm_command;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bpfleet_e2e::error::{Result, write_file};
 use bpfleet_e2e::real::{NodeOptions, inner};
 use bpfleet_e2e::scratch::Scratch;
+use bpfleet_e2e::vm::guest;
 use bpfleet_e2e::{
     Agent, AgentOptions, Cluster, ControlPlane, Operator, OperatorOptions, RealCluster, RealOptions, tools,
 };
@@ -32,6 +34,11 @@ enum What {
     /// Starts a cluster whose nodes run pods, without bpfleet, and stays in the foreground until SIGINT or
     /// SIGTERM, then removes everything.
     Cluster(Real),
+    /// Boots one of the kernels that tests run on, for a shell or a command.
+    Vm(vm_command::Arguments),
+    /// What runs in a guest and does what the host asks.
+    #[command(hide = true)]
+    Guest,
     /// What the harness starts in the namespaces of a node.
     #[command(hide = true, subcommand)]
     Inner(Inner),
@@ -85,6 +92,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         What::Up(up) => run(&up),
         What::Cluster(real) => run_real(&real),
+        What::Vm(arguments) => vm_command::run(&arguments),
+        What::Guest => guest::serve(),
         What::Inner(Inner::Join {
             groups,
             outlive,

@@ -90,6 +90,22 @@ impl Launch {
         Process::start(self, &logs.join(format!("{}.log", self.name)))
     }
 
+    /// Runs it to its end on this terminal.
+    pub fn foreground(&self) -> Result<()> {
+        let line = format!("{} {:?}", self.program.display(), self.args);
+        let mut command = Command::new(&self.program);
+        let status = command.args(&self.args).envs(&self.env).status();
+        let status = status.during(|| format!("running {line}"))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Command {
+            command: line,
+            status,
+            output: "its messages are above".into(),
+        })
+    }
+
     fn spawn(&self, log: File) -> std::io::Result<Child> {
         let errors = log.try_clone()?;
         Command::new("setpriv")

@@ -1,0 +1,339 @@
+//! A guest as a node of a cluster: its Node, its agent's Pod, and the real agent on its kernel.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bpfleet_crds::{BpfNode, names, node::ProgramStatus};
+use kube::Api;
+use nix::sys::signal::Signal;
+
+use super::HOST;
+use super::entries::{self, MapEntry};
+use super::fetch::Kernel;
+use super::machine::{GuestOptions, Machine, Output};
+use crate::api_client::{Credentials, kubeconfig};
+use crate::cluster::Cluster;
+use crate::error::{During, Error, Result};
+use crate::node::Node;
+use crate::process::tail;
+use crate::wait;
+
+/// Where the agent's things are in a guest: as the chart mounts them, but for the kubeconfig.
+const KUBECONFIG: &str = "/etc/bpfleet/kubeconfig";
+const CA: &str = "/etc/bpfleet/ca.crt";
+const TOKEN: &str = "/etc/bpfleet/token";
+const ARTIFACTS: &str = "/etc/bpfleet/artifacts";
+const ARTIFACT_TOKEN: &str = "/var/run/secrets/bpfleet/token";
+/// Where its agent pins.
+pub const PIN_ROOT: &str = "/sys/fs/bpf/bpfleet";
+/// Between two looks whether what a kubelet would mount has changed.
+const REFRESH: Duration = Duration::from_millis(200);
+/// For an agent to end.
+const END: Duration = Duration::from_secs(30);
+
+/// A node with a kernel of its own. Dropping it ends the guest and deletes the Node and the Pod.
+pub struct VmNode<'c> {
+    agent: Mutex<u32>,
+    // Ended before the machine, and that before its Node.
+    _refresh: Refresh,
+    machine: Arc<Machine>,
+    kernel: Kernel,
+    node: Node<'c>,
+    cluster: &'c Cluster,
+}
+
+impl<'c> VmNode<'c> {
+    /// Boots a guest and starts its agent. It has not registered yet.
+    pub(crate) fn add(
+        cluster: &'c Cluster,
+        name: &str,
+        kernel: &Kernel,
+        options: &GuestOptions,
+    ) -> Result<VmNode<'c>> {
+        let node = Node::add(cluster, name)?;
+        let logs = cluster.plane().logs();
+        let machine = Machine::boot(name, kernel, options, &node.dir().join("vm"), logs)?;
+        let url = cluster.plane().url().replace("127.0.0.1", HOST);
+        let credentials = Credentials::TokenFile(Path::new(TOKEN));
+        machine.write_file(KUBECONFIG, 0o600, kubeconfig(&url, Path::new(CA), &credentials))?;
+        machine.sh(&format!("mkdir -p {ARTIFACTS}"))?;
+        let machine = Arc::new(machine);
+        let mut files = Files::new(&node, cluster.plane().ca());
+        files.send(&machine)?;
+        let agent = start_agent(&machine, name)?;
+        Ok(VmNode {
+            agent: Mutex::new(agent),
+            _refresh: Refresh::start(files, Arc::clone(&machine))?,
+            machine,
+            kernel: kernel.clone(),
+            node,
+            cluster,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.node.name()
+    }
+
+    /// What it runs on.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// The guest.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Its Node and Pod.
+    pub fn node(&self) -> &Node<'c> {
+        &self.node
+    }
+
+    /// Runs a command in the guest, see [`Machine::run`].
+    pub fn run(&self, argv: &[&str]) -> Result<Output> {
+        self.machine.run(argv)
+    }
+
+    /// Runs a shell's script in the guest, see [`Machine::sh`].
+    pub fn sh(&self, script: &str) -> Result<String> {
+        self.machine.sh(script)
+    }
+
+    /// Its BpfNode.
+    pub fn bpf_node(&self) -> Result<BpfNode> {
+        let api: Api<BpfNode> = Api::all(self.cluster.client());
+        self.cluster
+            .block_on(api.get(self.name()))
+            .during(|| format!("reading BpfNode {}", self.name()))
+    }
+
+    /// Waits until the agent answers `/readyz`.
+    pub fn wait_ready(&self, timeout: Duration) -> Result<()> {
+        let url = "http://127.0.0.1:9980/readyz";
+        let what = format!("the agent of {} to be ready", self.name());
+        wait::until(what, timeout, || {
+            let seen = self
+                .check_agent()
+                .and_then(|()| self.run(&["wget", "-q", "-O", "-", url]));
+            match seen {
+                // It will never answer: the inner error ends the waiting.
+                Err(error) => Ok(Err(error)),
+                Ok(output) if output.success() => Ok(Ok(())),
+                Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            }
+        })?
+    }
+
+    /// Fails with the end of its log if the agent has ended.
+    pub fn check_agent(&self) -> Result<()> {
+        match self.machine.status(self.agent_pid())? {
+            None => Ok(()),
+            Some(ended) => {
+                let log = self.agent_log();
+                Err(Error::Other(format!(
+                    "the agent of {} ended with {ended:?}; the end of its log {}:\n{}",
+                    self.name(),
+                    log.display(),
+                    tail(&log, 30)
+                )))
+            }
+        }
+    }
+
+    /// The agent's log, which is on this machine.
+    pub fn agent_log(&self) -> PathBuf {
+        self.machine.serial().to_owned()
+    }
+
+    /// Kills the agent with SIGKILL; what it pinned stays.
+    pub fn kill_agent(&self) -> Result<()> {
+        self.end_agent(Signal::SIGKILL)
+    }
+
+    /// Sends the agent SIGTERM and waits for its end; what it pinned stays.
+    pub fn stop_agent(&self) -> Result<()> {
+        self.end_agent(Signal::SIGTERM)
+    }
+
+    /// Starts the agent again, after killing it if it still runs.
+    pub fn restart_agent(&self) -> Result<()> {
+        self.kill_agent()?;
+        let agent = start_agent(&self.machine, self.name())?;
+        *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = agent;
+        Ok(())
+    }
+
+    /// The entries of a program's public map.
+    pub fn map(&self, program: &str, map: &str) -> Result<Vec<MapEntry>> {
+        let path = format!("{PIN_ROOT}/{program}/maps/{map}");
+        let output = self.run(&["bpftool", "-j", "map", "dump", "pinned", &path])?;
+        entries::parse(&output.stdout).map_err(|error| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Error::Other(format!(
+                "dumping {path} on {}: {error}: {}{said}",
+                self.name(),
+                output.text()
+            ))
+        })
+    }
+
+    /// Waits for a row of its status that `wanted` holds for.
+    pub fn wait_row(
+        &self,
+        program: &str,
+        timeout: Duration,
+        wanted: impl Fn(&ProgramStatus) -> bool,
+    ) -> Result<ProgramStatus> {
+        wait::until(
+            format!("the row of {program} on {}", self.name()),
+            timeout,
+            || {
+                let rows = self.bpf_node().map_err(|error| error.to_string())?.status;
+                let rows = rows.unwrap_or_default().programs;
+                match rows.into_iter().find(|row| row.name == program) {
+                    Some(row) if wanted(&row) => Ok(row),
+                    other => Err(format!("{other:?}")),
+                }
+            },
+        )
+    }
+
+    fn agent_pid(&self) -> u32 {
+        *self.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_agent(&self, signal: Signal) -> Result<()> {
+        let pid = self.agent_pid();
+        self.machine.signal(pid, signal)?;
+        wait::until(
+            format!("the agent of {} to end after {signal}", self.name()),
+            END,
+            || match self.machine.status(pid) {
+                Ok(Some(_)) => Ok(Ok(())),
+                Ok(None) => Err("it still runs"),
+                Err(error) => Ok(Err(error)),
+            },
+        )?
+    }
+}
+
+/// Its log goes to the second serial port, and so to a file of this machine, even when the guest is lost.
+fn start_agent(machine: &Machine, name: &str) -> Result<u32> {
+    machine.spawn(
+        &[
+            "bpfleet-agent",
+            "serve",
+            "--health-listen=127.0.0.1:9980",
+            "--log-format=text",
+        ],
+        &[("NODE_NAME", name), ("KUBECONFIG", KUBECONFIG)],
+        "/dev/ttyS1",
+    )
+}
+
+/// What a kubelet would mount into the agent's pod, as it lies on this machine.
+struct Files {
+    /// From here to there in the guest.
+    files: Vec<(PathBuf, &'static str)>,
+    artifacts: PathBuf,
+    /// What the guest has.
+    sent: BTreeMap<String, Vec<u8>>,
+}
+
+impl Files {
+    fn new(node: &Node<'_>, ca: &Path) -> Files {
+        Files {
+            files: vec![
+                (ca.to_owned(), CA),
+                (node.kubeconfig().with_extension("token"), TOKEN),
+                (node.artifact_token(), ARTIFACT_TOKEN),
+            ],
+            artifacts: node.artifact_config(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    /// Sends what is new, and removes what is gone.
+    fn send(&mut self, machine: &Machine) -> Result<()> {
+        let now = self.read();
+        for (path, bytes) in &now {
+            if self.sent.get(path) != Some(bytes) {
+                machine.write_file(path, 0o600, bytes)?;
+            }
+        }
+        for path in self.sent.keys().filter(|path| !now.contains_key(*path)) {
+            machine.sh(&format!("rm -f '{path}'"))?;
+        }
+        self.sent = now;
+        Ok(())
+    }
+
+    /// A file that is just being replaced is read the next time.
+    fn read(&self) -> BTreeMap<String, Vec<u8>> {
+        let fixed = self
+            .files
+            .iter()
+            .map(|(from, to)| (from.clone(), (*to).to_owned()));
+        let keys = std::fs::read_dir(&self.artifacts).into_iter().flatten().flatten();
+        let projected = keys.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            (!name.starts_with("..")).then(|| (entry.path(), format!("{ARTIFACTS}/{name}")))
+        });
+        fixed
+            .chain(projected)
+            .filter_map(|(from, to)| {
+                let bytes = std::fs::read(from).ok()?;
+                let address = to.ends_with(names::ARTIFACT_ADDRESS_KEY);
+                Some((to, if address { reachable(&bytes) } else { bytes }))
+            })
+            .collect()
+    }
+}
+
+/// The address of this machine's loopback, as a guest has it.
+fn reachable(address: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(address)
+        .replace("127.0.0.1", HOST)
+        .into_bytes()
+}
+
+/// Keeps a guest's files like those on this machine, until it is dropped.
+struct Refresh {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Refresh {
+    fn start(mut files: Files, machine: Arc<Machine>) -> Result<Refresh> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("files of {}", machine.name()))
+            .spawn(move || {
+                while stopped.recv_timeout(REFRESH) == Err(RecvTimeoutError::Timeout) {
+                    if let Err(error) = files.send(&machine) {
+                        eprintln!("{}: its files are not kept up to date: {error}", machine.name());
+                        return;
+                    }
+                }
+            })
+            .during(|| "starting a thread for a guest's files")?;
+        Ok(Refresh {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // It holds the machine, which is to end now.
+        self.thread.take().map(JoinHandle::join);
+    }
+}

@@ -65,7 +65,7 @@ fn features(hook: &PlannedHook) -> (Option<ProgramType>, Option<AttachKind>) {
         K::Uprobe | K::Uretprobe => (Some(P::Kprobe), Some(AttachKind::Uprobe)),
         K::UprobeMulti | K::UretprobeMulti => (Some(P::Kprobe), Some(AttachKind::UprobeMulti)),
         K::UprobeSession => (Some(P::Kprobe), Some(AttachKind::UprobeSession)),
-        K::Usdt => (Some(P::Kprobe), Some(AttachKind::BpfCookie)),
+        K::Usdt => (Some(P::Kprobe), Some(AttachKind::Uprobe)),
         K::Fentry => (Some(P::Tracing), Some(AttachKind::Fentry)),
         K::Fexit => (Some(P::Tracing), Some(AttachKind::Fexit)),
         K::FmodRet => (Some(P::Tracing), Some(AttachKind::FmodRet)),

@@ -214,10 +214,14 @@ pub fn attach(
             let place = (path.as_str(), symbol.as_deref(), *offset);
             attach_user::function(context, programs.fd(name)?, kind, place, &target)
         }
-        Attach::Usdt { .. } => Err(HookError::new(
-            NodeReason::UnsupportedProgram,
-            format!("cannot attach to {target} yet"),
-        )),
+        Attach::Usdt {
+            path,
+            provider,
+            name: probe,
+        } => {
+            let place = (path.as_str(), provider.as_str(), probe.as_str());
+            attach_user::probe(context, programs, name, place, &target)
+        }
         Attach::SockMap { map } => attach_network::sock_map(context, programs.fd(name)?, kind, map),
         Attach::Cgroup { path } => cgroup(context, programs.fd(name)?, kind, path, &target),
         Attach::Xdp {

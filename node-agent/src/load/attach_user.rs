@@ -9,14 +9,20 @@ use std::{
 use bpf_object::ProgramKind;
 use bpfleet_crds::NodeReason;
 
+use object::ReadCache;
+
 use super::{
     attach::{Attaching, below},
     error::{HookError, uprobe},
+    programs::Programs,
     symbol,
 };
-use crate::kernel::{
-    link::{self, UserPlaces, When},
-    perf::{self, Way},
+use crate::{
+    kernel::{
+        link::{self, UserPlaces, When},
+        perf::{self, Way},
+    },
+    usdt::{self, Machine, attach::How},
 };
 
 /// Attaches to a function of a binary, or to all that a pattern stands for.
@@ -87,6 +93,48 @@ fn one(
         Way::Link { .. } => context.pin_fd(&kept),
         Way::Event => context.hold(kept),
     }
+}
+
+/// Attaches to a statically defined probe of a binary, in every place that it stands.
+pub fn probe(
+    context: &mut Attaching<'_>,
+    programs: &mut Programs,
+    program: &str,
+    (path, provider, name): (&str, &str, &str),
+    target: &str,
+) -> Result<(), HookError> {
+    let file = binary(context, path)?;
+    let missing = |why: &dyn std::fmt::Display| {
+        HookError::new(NodeReason::TargetNotFound, format!("{target}: {why}"))
+    };
+    let machine = Machine::HOST.ok_or_else(|| {
+        HookError::new(
+            NodeReason::UnsupportedByKernel,
+            format!("{target}: where probes have their arguments is not known for this machine"),
+        )
+    })?;
+    let probes = {
+        let opened = fs::File::open(&file).map_err(|error| missing(&error))?;
+        let cache = ReadCache::new(opened);
+        usdt::find(&cache, machine, provider, name).map_err(|error| missing(&error))?
+    };
+    let plan = programs.describe_probes(name, &probes)?;
+    let how = if context.node.perf_links {
+        How::Links
+    } else {
+        How::Events
+    };
+    let program = programs.fd(program)?;
+    let kept = context
+        .timed(|| usdt::attach::attach(program, &file, &plan, how))
+        .map_err(|error| uprobe(target, &error))?;
+    for link in kept {
+        match how {
+            How::Events => context.hold(link)?,
+            _ => context.pin_fd(&link)?,
+        }
+    }
+    Ok(())
 }
 
 /// The binary where the host's root is mounted.

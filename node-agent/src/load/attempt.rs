@@ -53,7 +53,7 @@ pub fn attempt(
     kernel: &mut KernelData,
 ) -> Result<(Loaded, Vec<OwnedFd>), Miss> {
     let resolved = resolve(bytes, object, choice, &request.maps, kernel)?;
-    let mut programs = Programs::load(resolved)?;
+    let mut programs = Programs::load(resolved, kernel.has_cookies())?;
     let pinning = |error: &dyn std::error::Error| {
         Failure::new(
             NodeReason::PinFailed,

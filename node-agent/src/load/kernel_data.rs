@@ -28,6 +28,7 @@ const KALLSYMS: &str = "/proc/kallsyms";
 /// The running kernel.
 pub struct KernelData {
     kernel_btf: std::path::PathBuf,
+    perf_links: bool,
     prober: Prober,
     btf: Option<Option<Vec<u8>>>,
     modules: Option<Vec<(String, Vec<u8>)>>,
@@ -44,6 +45,7 @@ impl KernelData {
         };
         Self {
             kernel_btf: node.kernel_btf.clone(),
+            perf_links: node.perf_links,
             prober: Prober::new(&paths),
             btf: None,
             modules: None,
@@ -94,18 +96,18 @@ impl KernelData {
 
     /// What `__kconfig` externs ask that is not in the configuration.
     pub fn extern_facts(&mut self) -> Facts {
-        let cookie = Question::Feature(Feature::Attach(AttachKind::BpfCookie));
-        let answers = self.answers(&BTreeSet::from([cookie]));
-        let has_bpf_cookie = answers.into_values().next().and_then(|answer| match answer {
-            Answer::Yes => Some(true),
-            Answer::No(_) => Some(false),
-            Answer::Unknown(_) => None,
-        });
         Facts {
             kernel_version: kernel_version(),
             has_syscall_wrapper: self.syscall_prefix().map(|prefix| prefix != "sys_"),
-            has_bpf_cookie,
+            has_bpf_cookie: Some(self.has_cookies()),
         }
+    }
+
+    /// Whether what is attached to functions of binaries takes cookies: only links do (5.15).
+    pub fn has_cookies(&mut self) -> bool {
+        let cookie = Question::Feature(Feature::Attach(AttachKind::BpfCookie));
+        let answers = self.answers(&BTreeSet::from([cookie]));
+        self.perf_links && answers.values().any(Answer::is_yes)
     }
 
     /// What names of system calls' functions begin with.

@@ -11,22 +11,29 @@ use bpfleet_crds::NodeReason;
 
 use super::{
     attempt::Miss,
-    error::{self, HookError},
+    error::{self, HookError, chain},
     open,
     request::Failure,
 };
-use crate::kernel::{map, program};
+use crate::{
+    kernel::{map, program},
+    usdt::{self, Layout, Plan, Probe, Specs},
+};
 
 /// Programs that are loaded, and maps that are made.
 pub struct Programs {
     ebpf: Ebpf,
     own: BTreeMap<String, OwnedFd>,
     plan: LoadPlan,
+    elf: Vec<u8>,
+    cookies: bool,
+    /// Descriptions of probes that were put into the object's map, whose numbers go on from hook to hook.
+    probes: Option<Specs>,
 }
 
 impl Programs {
-    /// Makes the maps and loads the programs.
-    pub fn load(resolved: Resolved) -> Result<Self, Miss> {
+    /// Makes the maps and loads the programs. `cookies`: whether the object was told that links take cookies.
+    pub fn load(resolved: Resolved, cookies: bool) -> Result<Self, Miss> {
         let mut loader = open::loader_without_btf().map_err(|error| {
             Failure::new(NodeReason::LoadFailed, format!("cannot prepare loading: {error}"))
         })?;
@@ -38,10 +45,13 @@ impl Programs {
             ebpf,
             own: BTreeMap::new(),
             plan: resolved.plan,
+            elf: resolved.elf,
+            cookies,
+            probes: None,
         };
         for row in programs.plan.programs.clone() {
             if is_own(&row) {
-                programs.load_own(&resolved.elf, &row)?;
+                programs.load_own(&row)?;
             } else {
                 programs.load_by_aya(&row)?;
             }
@@ -50,8 +60,8 @@ impl Programs {
         Ok(programs)
     }
 
-    fn load_own(&mut self, elf: &[u8], row: &ProgramPlan) -> Result<(), Miss> {
-        let loaded = program::load(elf, &self.plan, &[row.name.as_str()], &self.maps())
+    fn load_own(&mut self, row: &ProgramPlan) -> Result<(), Miss> {
+        let loaded = program::load(&self.elf, &self.plan, &[row.name.as_str()], &self.maps())
             .map_err(|error| Miss::Program(row.name.clone(), error::loading_own(row, error)))?;
         self.own.extend(loaded);
         Ok(())
@@ -127,6 +137,30 @@ impl Programs {
             .maps()
             .map(|(name, map)| (name.to_owned(), map_fd(map)))
             .collect()
+    }
+
+    /// Puts descriptions of a binary's probes where the object's programs look for them; gives where to attach.
+    pub fn describe_probes(&mut self, name: &str, probes: &[Probe]) -> Result<Plan, HookError> {
+        let unusable = |error: &dyn std::error::Error| HookError::new(NodeReason::InvalidObject, chain(error));
+        let maps = self.maps();
+        let specs_map = maps.get(usdt::SPECS).copied().ok_or_else(|| {
+            let message = format!("the object has no map {}; include bpf/usdt.bpf.h", usdt::SPECS);
+            HookError::new(NodeReason::InvalidObject, message)
+        })?;
+        let mut specs = match self.probes.clone() {
+            Some(specs) => specs,
+            None => {
+                let layout = Layout::of_object(&self.elf).map_err(|error| unusable(&error))?;
+                let room = map::info(specs_map).map_err(|error| unusable(&error))?;
+                Specs::new(layout, room.max_entries, self.cookies)
+            }
+        };
+        let plan = specs
+            .plan(name, probes, 0)
+            .map_err(|error| HookError::new(NodeReason::AttachFailed, chain(&error)))?;
+        usdt::attach::fill(&plan, specs_map, maps.get(usdt::ADDRESSES).copied()).map_err(|error| unusable(&error))?;
+        self.probes = Some(specs);
+        Ok(plan)
     }
 
     /// The plan of a program.

@@ -44,7 +44,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
 const HARNESSED: [&str; 3] = ["bpfleet-operator", "bpfleet-agent", "bpfleet-images"];
 
 /// Whose tests may compare with libbpf and Debian's kernels.
-const COMPARED: [&str; 2] = ["btf", "bpf-object"];
+const COMPARED: [&str; 3] = ["btf", "bpf-object", "bpfleet-agent"];
 
 /// Where `unsafe` may stand: in the kernel's door, in one function that maps a file, and before libbpf in tests.
 const UNSAFE: [&str; 3] = [

@@ -47,7 +47,7 @@ enum Command {
     )]
     Run(RunArguments),
     /// Show what is known of this machine and its kernel
-    Facts(FactsArguments),
+    Facts(facts::FactsArguments),
     /// Remove everything that bpfleet has on this node, with no cluster to ask. The agent must have ended
     Cleanup(CleanupArguments),
     /// Mount the BPF file system at /sys/fs/bpf if none is there
@@ -147,15 +147,6 @@ struct CleanupArguments {
     dry_run: bool,
 }
 
-#[derive(Debug, Args)]
-struct FactsArguments {
-    /// What to print
-    #[arg(short, long, value_enum, default_value_t = facts::Format::Table)]
-    output: facts::Format,
-    #[command(flatten)]
-    node: NodeArguments,
-}
-
 /// Runs the command.
 pub fn main() -> ExitCode {
     let started = Instant::now();
@@ -169,9 +160,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(arguments) => serve(arguments),
         Command::Run(arguments) => run(arguments, started),
-        Command::Facts(arguments) => {
-            finish(facts::print(&arguments.node.paths("/sys/fs/bpf"), arguments.output).map(|()| true))
-        }
+        Command::Facts(arguments) => finish(facts::print(arguments).map(|()| true)),
         Command::Cleanup(CleanupArguments {
             pin_root,
             cache_dir,

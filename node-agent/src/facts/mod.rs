@@ -1,23 +1,40 @@
 //! What this node is and can do, found out by asking the kernel.
+//!
+//! - [`Prober`] answers the questions that decisions hang on ([`bpfleet_fit::question`]).
+//! - [`gather`] makes the facts of a node's status.
+//! - [`KernelBtf`], [`module_btf`] and [`Prober::kconfig`] give a loader what it needs of the kernel.
 
+mod batch;
+mod binary;
 mod bpffs;
 mod btf;
 mod cgroup;
+mod features;
+mod functions;
+mod kconfig;
 mod kernel;
+mod near;
 mod os_release;
 mod prober;
+mod refusal;
+mod security;
+mod system;
+mod tracefs;
+mod types;
 
 use std::path::{Path, PathBuf};
 
 use bpfleet_crds::node::NodeFacts;
 
 pub use bpffs::mounted_at as bpffs_mounted_at;
+pub use btf::{KernelBtf, kernel_btf, module_bytes as module_btf, module_names as btf_modules};
 pub use cgroup::{Hierarchies, find as cgroup_hierarchies};
+pub use kconfig::Found as FoundKconfig;
 pub use kernel::architecture;
 pub use prober::Prober;
-
-/// The kernel's own BTF, where kernels have it.
-pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+pub use security::secure_boot;
+pub use system::{Jit, MemoryLimit, System, Unprivileged};
+pub use tracefs::Tracefs;
 
 /// Where facts are read from.
 #[derive(Clone, Debug)]
@@ -32,8 +49,25 @@ pub struct FactPaths {
     pub cgroup_root: Option<PathBuf>,
 }
 
-/// All facts. What cannot be told is Unknown or absent; nothing here fails.
+impl FactPaths {
+    /// Those of a machine that is its own host.
+    pub fn of_this_machine() -> Self {
+        Self {
+            host_root: "/".into(),
+            kernel_btf: btf::VMLINUX.into(),
+            pin_root: "/sys/fs/bpf".into(),
+            cgroup_root: None,
+        }
+    }
+}
+
+/// All facts of the status. What cannot be told is Unknown or absent; nothing here fails.
 pub fn gather(paths: &FactPaths) -> NodeFacts {
+    Prober::new(paths).node_facts()
+}
+
+/// What needs no trying.
+fn plain_facts(paths: &FactPaths) -> NodeFacts {
     let kernel = kernel::read();
     let os = os_release::read(&paths.host_root).unwrap_or_default();
     NodeFacts {
@@ -43,12 +77,10 @@ pub fn gather(paths: &FactPaths) -> NodeFacts {
         os_image: os.get("PRETTY_NAME").cloned(),
         os_id: os.get("ID").cloned(),
         os_version_id: os.get("VERSION_ID").cloned(),
-        btf: btf::read(&paths.kernel_btf),
         cgroup: cgroup_hierarchies(&paths.host_root).version,
         bpffs: bpffs::mounted_at(&paths.pin_root),
-        missing: Vec::new(),
-        unknown: Vec::new(),
         lockdown: kernel::lockdown(Path::new("/sys/kernel/security/lockdown")),
+        ..NodeFacts::default()
     }
 }
 

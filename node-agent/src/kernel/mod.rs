@@ -8,7 +8,5 @@ pub mod map;
 pub mod netlink;
 pub mod perf;
 pub mod probe;
-pub mod probe_map;
 pub mod prog_load;
 pub mod program;
-pub mod struct_ops;

@@ -2,10 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, BufRead, BufReader, Read},
-    os::fd::AsFd,
-    path::Path,
+    fs,
+    io::{self, BufRead, BufReader},
 };
 
 use bpf_object::kconfig::{Facts, Kconfig};
@@ -18,11 +16,9 @@ use bpfleet_fit::{
 use super::request::{Failure, NodePaths};
 use crate::{
     facts::{self, FactPaths, Prober},
-    kernel::{btf, program::kernel_version},
+    kernel::{probe::buffer::Buffer, program::kernel_version},
 };
 
-/// Most bytes of the kernel's BTF file; real ones have some 6 MB.
-const MAX_BTF_BYTES: u64 = 64 << 20;
 const KALLSYMS: &str = "/proc/kallsyms";
 
 /// The running kernel.
@@ -30,8 +26,8 @@ pub struct KernelData {
     kernel_btf: std::path::PathBuf,
     perf_links: bool,
     prober: Prober,
-    btf: Option<Option<Vec<u8>>>,
-    modules: Option<Vec<(String, Vec<u8>)>>,
+    btf: Option<Option<Buffer>>,
+    modules: Option<Vec<(String, Buffer)>>,
 }
 
 impl KernelData {
@@ -60,7 +56,7 @@ impl KernelData {
     /// Reads the kernel's own BTF, for [`KernelData::btf`].
     pub fn read_btf(&mut self) -> Result<(), Failure> {
         if self.btf.is_none() {
-            self.btf = Some(kernel_btf(&self.kernel_btf).map_err(|error| {
+            self.btf = Some(self.prober.kernel_btf().bytes().map_err(|error| {
                 let message = format!(
                     "the kernel's BTF cannot be read from {}: {error}",
                     self.kernel_btf.display()
@@ -85,13 +81,13 @@ impl KernelData {
     }
 
     /// Name and BTF of modules, if they have been read.
-    pub fn modules(&self) -> &[(String, Vec<u8>)] {
+    pub fn modules(&self) -> &[(String, Buffer)] {
         self.modules.as_deref().unwrap_or_default()
     }
 
     /// The kernel's configuration; none if no place has it.
     pub fn kconfig(&mut self) -> Option<Kconfig> {
-        self.prober.kconfig().ok()
+        self.prober.kconfig().ok().map(|found| found.config)
     }
 
     /// What `__kconfig` externs ask that is not in the configuration.
@@ -111,40 +107,17 @@ impl KernelData {
     }
 
     /// What names of system calls' functions begin with.
-    pub fn syscall_prefix(&mut self) -> Option<String> {
+    pub fn syscall_prefix(&mut self) -> Option<&'static str> {
         self.prober.syscall_prefix()
     }
 }
 
-/// The kernel's own BTF: the file, or where it is hidden (a mount over /sys/kernel/btf, a container without it) what
-/// bpf(2) gives (5.11). A path that was named on the command line is all that counts.
-fn kernel_btf(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match File::open(path) {
-        Ok(file) => {
-            let mut bytes = Vec::new();
-            file.take(MAX_BTF_BYTES).read_to_end(&mut bytes)?;
-            Ok(Some(bytes))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if path == Path::new(facts::KERNEL_BTF) {
-                // Where bpf(2) refuses, the kernel may have some all the same; without the bytes it is of no use.
-                Ok(btf::kernel().unwrap_or_default())
-            } else {
-                Ok(None)
-            }
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn module_btf() -> io::Result<Vec<(String, Vec<u8>)>> {
+fn module_btf() -> io::Result<Vec<(String, Buffer)>> {
     let mut found = Vec::new();
-    for module in btf::modules()? {
+    for module in facts::btf_modules()? {
         // It may be gone since.
-        if let Some(fd) = btf::by_name(&module.name)?
-            && let Ok(bytes) = btf::bytes(fd.as_fd())
-        {
-            found.push((module.name, bytes));
+        if let Ok(Some(bytes)) = facts::module_btf(&module) {
+            found.push((module, bytes));
         }
     }
     Ok(found)

@@ -100,7 +100,7 @@ pub fn resolve(
         .filter_map(|(name, bytes)| {
             Some(Module {
                 name: name.clone(),
-                btf: Btf::parse_split(bytes.as_slice(), own.clone()).ok()?,
+                btf: Btf::parse_split(&**bytes, own.clone()).ok()?,
             })
         })
         .collect();
@@ -118,7 +118,7 @@ struct Parts {
     kconfig: KconfigData,
     ksyms: BTreeMap<String, u64>,
     sizes: BTreeMap<String, MapSize>,
-    prefix: Option<String>,
+    prefix: Option<&'static str>,
 }
 
 impl Parts {
@@ -129,7 +129,7 @@ impl Parts {
             kconfig: Some(&self.kconfig),
             ksyms: &self.ksyms,
             map_sizes: &self.sizes,
-            syscall_prefix: self.prefix.as_deref(),
+            syscall_prefix: self.prefix,
             ..Resolving::new(target)
         }
     }

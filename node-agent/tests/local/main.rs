@@ -5,6 +5,7 @@
 mod bad_input;
 mod cleanup;
 mod command;
+mod facts;
 mod interfaces;
 mod kinds;
 mod loader;

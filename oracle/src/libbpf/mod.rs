@@ -6,6 +6,7 @@
 //! - [`candidates`], [`calc`], [`patch`]: one CO-RE relocation, step by step.
 //! - [`prepare`]: all relocations of an object, as a load of it would do them; [`weaken`] first helps objects that want
 //!   more of the running kernel than it has.
+//! - [`probe_program_type`], [`probe_map_type`], [`probe_helper`]: what the running kernel has.
 //! - [`load_each`]: which programs of an object the running kernel accepts.
 //! - [`bpftool_min`]: the BTF that `bpftool gen min_core_btf` leaves of a kernel's.
 //!
@@ -26,6 +27,7 @@ mod log;
 mod object;
 mod patch;
 mod prepare;
+mod probe;
 mod relo;
 mod weaken;
 
@@ -41,5 +43,6 @@ pub use log::logged;
 pub use object::{Object, Program};
 pub use patch::{Insn, patch};
 pub use prepare::{Prepared, Subprogram, prepare};
+pub use probe::{probe_helper, probe_map_type, probe_program_type};
 pub use relo::{Accessor, Outcome, Relo, Spec, Target};
 pub use weaken::weaken;

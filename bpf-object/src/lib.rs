@@ -52,7 +52,7 @@ pub use resolve::{
 };
 pub use sec::{Sec, SecTarget, parse_sec};
 pub use subprogram::{Caller, Subprogram};
-pub use values::{ValuesError, globals_of, kconfig_of, set_globals};
+pub use values::{ValuesError, globals_of, kconfig_of, known_kconfig_of, set_globals};
 pub use variant::{
     AddrFamily, Direction, NetkitSide, SkSkbKind, SockAddrHook, SockHook, SockoptHook, TcKind, XdpAttach,
 };

@@ -80,6 +80,29 @@ pub fn kconfig_of(
     config: Option<&Kconfig>,
     facts: &Facts,
 ) -> Result<KconfigData, ValuesError> {
+    kconfig(object, config, facts, true)
+}
+
+/// The same, but options that the kernel does not set are left out, also those that an object cannot do without:
+/// [`resolve`](crate::resolve) refuses the programs that use them, and no other.
+///
+/// # Errors
+/// What is wrong with the object, or that the node has no file with its kernel's configuration and an extern needs
+/// it.
+pub fn known_kconfig_of(
+    object: &[u8],
+    config: Option<&Kconfig>,
+    facts: &Facts,
+) -> Result<KconfigData, ValuesError> {
+    kconfig(object, config, facts, false)
+}
+
+fn kconfig(
+    object: &[u8],
+    config: Option<&Kconfig>,
+    facts: &Facts,
+    strict: bool,
+) -> Result<KconfigData, ValuesError> {
     opened(object, |elf, btf| {
         let Some(btf) = btf else {
             return Ok(KconfigData::default());
@@ -90,7 +113,10 @@ pub fn kconfig_of(
             .filter(|s| s.undefined)
             .map(|s| (s.name, s.weak))
             .collect();
-        let is_weak = |name: &str| weak.get(name).copied().unwrap_or(false);
+        let is_weak = |name: &str| {
+            let lenient = !strict && name.starts_with("CONFIG_");
+            lenient || weak.get(name).copied().unwrap_or(false)
+        };
         resolve_kconfig(btf, config, facts, &is_weak).map_err(ValuesError::Kconfig)
     })
 }

@@ -8,7 +8,7 @@ mod resolving;
 use std::collections::BTreeMap;
 
 use bpf_object::kconfig::{Facts, Kconfig};
-use bpf_object::{ValuesError, globals_of, kconfig_of, set_globals};
+use bpf_object::{ValuesError, globals_of, kconfig_of, known_kconfig_of, set_globals};
 use common::{compile, compile_with};
 use resolving::{Wish, loads};
 use serde_json::{Value, json};
@@ -66,6 +66,33 @@ fn values_reach_the_resolved_object() {
     assert!(kconfig.windows(4).any(|w| w == 250u32.to_ne_bytes()));
     let fd = linked.fd(".rodata.kconfig");
     assert_eq!(loads(linked.code("run")).iter().filter(|l| l.1 == fd).count(), 3);
+}
+
+#[test]
+fn an_option_that_is_not_set_refuses_only_the_programs_that_use_it() {
+    let object = compile(
+        r#"
+        #include <linux/bpf.h>
+        #include <bpf/bpf_helpers.h>
+        extern int CONFIG_NONE __kconfig;
+        extern int CONFIG_HZ __kconfig;
+        SEC("xdp") int uses_hz(void *c) { return CONFIG_HZ; }
+        SEC("xdp") int uses_none(void *c) { return CONFIG_NONE; }
+        "#,
+    );
+    let config = Kconfig::parse(b"CONFIG_HZ=250\n");
+    assert!(kconfig_of(&object, Some(&config), &Facts::default()).is_err());
+    let mut wish = Wish::nowhere();
+    wish.kconfig = Some(known_kconfig_of(&object, Some(&config), &Facts::default()).unwrap());
+    assert!(wish.programs(&["uses_hz"]).resolve(&object).is_ok());
+    let mut wish = Wish::nowhere().programs(&["uses_none"]);
+    wish.kconfig = Some(known_kconfig_of(&object, Some(&config), &Facts::default()).unwrap());
+    let refusal = wish.refusal(&object);
+    assert!(
+        refusal.contains("program uses_none needs CONFIG_NONE"),
+        "{refusal}"
+    );
+    assert!(known_kconfig_of(&object, None, &Facts::default()).is_err());
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelPlace<'a> {
     /// So many bytes after the begin of a function. A name that several functions have is refused
-    /// (EADDRNOTAVAIL, 6.7 and some kernels before), or means the first.
+    /// (EADDRNOTAVAIL, 6.7 and some kernels before), or means the first. Bytes beyond the function's end lead into
+    /// another: the kernel does not mind (5.10, 7.3), who asks must.
     Function {
         /// The function.
         name: &'a str,
@@ -125,7 +126,8 @@ pub fn kprobe_event(place: KernelPlace<'_>, on_return: bool) -> io::Result<Owned
 }
 
 /// Tries whether a kprobe can be attached, which no list tells for sure: the kernel registers one, switched off,
-/// and takes it back.
+/// and takes it back. ENOENT: no such function; EADDRNOTAVAIL: several; EINVAL: not one that kprobes may be in;
+/// EILSEQ: not the begin of an instruction (as kernels from 5.10 to 7.3 answer).
 pub fn probe_kprobe(place: KernelPlace<'_>, on_return: bool) -> io::Result<()> {
     kprobe_opened(place, on_return, true).map(drop)
 }

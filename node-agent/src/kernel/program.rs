@@ -7,7 +7,11 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
-use aya::util::KernelVersion;
+use aya::{
+    Ebpf,
+    maps::{Map, MapData},
+    util::KernelVersion,
+};
 use aya_obj::{Function, Object, generated::bpf_insn};
 use bpf_object::{LoadPlan, ProgramPlan};
 use thiserror::Error;
@@ -58,7 +62,7 @@ pub enum LoadError {
 }
 
 /// Loads programs of a resolved object, each with its row of the plan. `maps` are those that aya created from the
-/// same ELF, by name; contents that the plan lists are put into them by others.
+/// same ELF ([`maps_of`]); contents that the plan lists are put into them by others.
 pub fn load(
     elf: &[u8],
     plan: &LoadPlan,
@@ -111,6 +115,49 @@ pub fn load(
         loaded.insert((*name).to_owned(), fd);
     }
     Ok(loaded)
+}
+
+/// The maps that aya created, by name, for [`load`].
+pub fn maps_of(ebpf: &Ebpf) -> BTreeMap<String, BorrowedFd<'_>> {
+    ebpf.maps()
+        .map(|(name, map)| (name.to_owned(), data(map).fd().as_fd()))
+        .collect()
+}
+
+/// aya gives out no descriptor of a map of any type.
+fn data(map: &Map) -> &MapData {
+    match map {
+        Map::Array(data)
+        | Map::ArrayOfMaps(data)
+        | Map::BloomFilter(data)
+        | Map::CgroupArray(data)
+        | Map::CgroupStorage(data)
+        | Map::CgrpStorage(data)
+        | Map::CpuMap(data)
+        | Map::DevMap(data)
+        | Map::DevMapHash(data)
+        | Map::HashMap(data)
+        | Map::HashOfMaps(data)
+        | Map::InodeStorage(data)
+        | Map::LpmTrie(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::PerCpuCgroupStorage(data)
+        | Map::PerCpuHashMap(data)
+        | Map::PerCpuLruHashMap(data)
+        | Map::PerfEventArray(data)
+        | Map::ProgramArray(data)
+        | Map::Queue(data)
+        | Map::ReusePortSockArray(data)
+        | Map::RingBuf(data)
+        | Map::SockHash(data)
+        | Map::SockMap(data)
+        | Map::SkStorage(data)
+        | Map::Stack(data)
+        | Map::StackTraceMap(data)
+        | Map::Unsupported(data)
+        | Map::XskMap(data) => data,
+    }
 }
 
 /// Puts descriptors of maps and called functions into the instructions.

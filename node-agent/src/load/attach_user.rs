@@ -104,9 +104,8 @@ pub fn probe(
     target: &str,
 ) -> Result<(), HookError> {
     let file = binary(context, path)?;
-    let missing = |why: &dyn std::fmt::Display| {
-        HookError::new(NodeReason::TargetNotFound, format!("{target}: {why}"))
-    };
+    let missing =
+        |why: &dyn std::fmt::Display| HookError::new(NodeReason::TargetNotFound, format!("{target}: {why}"));
     let machine = Machine::HOST.ok_or_else(|| {
         HookError::new(
             NodeReason::UnsupportedByKernel,

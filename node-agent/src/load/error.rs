@@ -122,13 +122,23 @@ pub fn loading(program: &ProgramPlan, error: &ProgramError) -> Failure {
     }
 }
 
-/// A program could not be loaded by us.
-pub fn loading_own(program: &ProgramPlan, error: LoadError) -> Failure {
+/// A program of these could not be loaded by us.
+pub fn loading_own(rows: &[ProgramPlan], error: &LoadError) -> Miss {
+    let row = |name: &str| rows.iter().find(|row| row.name == name);
     match error {
-        LoadError::Refused { error, log, .. } => refused(program, &error, &log),
-        LoadError::Module { .. } => Failure::new(NodeReason::TargetNotFound, error.to_string()),
+        LoadError::Refused { program, error, log } => {
+            let failure = row(program).map_or_else(
+                || Failure::new(NodeReason::LoadFailed, error.to_string()),
+                |row| refused(row, error, log),
+            );
+            Miss::Program(program.clone(), failure)
+        }
+        LoadError::Module { program, .. } => Miss::Program(
+            program.clone(),
+            Failure::new(NodeReason::TargetNotFound, error.to_string()),
+        ),
         LoadError::Layout(_) | LoadError::NoProgram(_) => {
-            Failure::new(NodeReason::InvalidObject, error.to_string())
+            Miss::Revision(Failure::new(NodeReason::InvalidObject, error.to_string()))
         }
     }
 }

@@ -49,20 +49,26 @@ impl Programs {
             cookies,
             probes: None,
         };
-        for row in programs.plan.programs.clone() {
-            if is_own(&row) {
-                programs.load_own(&row)?;
-            } else {
-                programs.load_by_aya(&row)?;
-            }
+        let rows = programs.plan.programs.clone();
+        for row in rows.iter().filter(|row| !is_own(row)) {
+            programs.load_by_aya(row)?;
         }
+        programs.load_own(&rows)?;
         programs.fill()?;
         Ok(programs)
     }
 
-    fn load_own(&mut self, row: &ProgramPlan) -> Result<(), Miss> {
-        let loaded = program::load(&self.elf, &self.plan, &[row.name.as_str()], &self.maps())
-            .map_err(|error| Miss::Program(row.name.clone(), error::loading_own(row, error)))?;
+    fn load_own(&mut self, rows: &[ProgramPlan]) -> Result<(), Miss> {
+        let names: Vec<&str> = rows
+            .iter()
+            .filter(|row| is_own(row))
+            .map(|row| row.name.as_str())
+            .collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let loaded = program::load(&self.elf, &self.plan, &names, &self.maps())
+            .map_err(|error| error::loading_own(rows, &error))?;
         self.own.extend(loaded);
         Ok(())
     }
@@ -133,15 +139,13 @@ impl Programs {
     }
 
     fn maps(&self) -> BTreeMap<String, BorrowedFd<'_>> {
-        self.ebpf
-            .maps()
-            .map(|(name, map)| (name.to_owned(), map_fd(map)))
-            .collect()
+        program::maps_of(&self.ebpf)
     }
 
     /// Puts descriptions of a binary's probes where the object's programs look for them; gives where to attach.
     pub fn describe_probes(&mut self, name: &str, probes: &[Probe]) -> Result<Plan, HookError> {
-        let unusable = |error: &dyn std::error::Error| HookError::new(NodeReason::InvalidObject, chain(error));
+        let unusable =
+            |error: &dyn std::error::Error| HookError::new(NodeReason::InvalidObject, chain(error));
         let maps = self.maps();
         let specs_map = maps.get(usdt::SPECS).copied().ok_or_else(|| {
             let message = format!("the object has no map {}; include bpf/usdt.bpf.h", usdt::SPECS);
@@ -158,7 +162,8 @@ impl Programs {
         let plan = specs
             .plan(name, probes, 0)
             .map_err(|error| HookError::new(NodeReason::AttachFailed, chain(&error)))?;
-        usdt::attach::fill(&plan, specs_map, maps.get(usdt::ADDRESSES).copied()).map_err(|error| unusable(&error))?;
+        usdt::attach::fill(&plan, specs_map, maps.get(usdt::ADDRESSES).copied())
+            .map_err(|error| unusable(&error))?;
         self.probes = Some(specs);
         Ok(plan)
     }
@@ -203,40 +208,4 @@ fn no_program(name: &str) -> Failure {
         NodeReason::InvalidObject,
         format!("the resolved object has no loaded program {name}; report this with the object"),
     )
-}
-
-fn map_fd(map: &Map) -> BorrowedFd<'_> {
-    let data = match map {
-        Map::Array(data)
-        | Map::ArrayOfMaps(data)
-        | Map::BloomFilter(data)
-        | Map::CgroupArray(data)
-        | Map::CgroupStorage(data)
-        | Map::CgrpStorage(data)
-        | Map::CpuMap(data)
-        | Map::DevMap(data)
-        | Map::DevMapHash(data)
-        | Map::HashMap(data)
-        | Map::HashOfMaps(data)
-        | Map::InodeStorage(data)
-        | Map::LpmTrie(data)
-        | Map::LruHashMap(data)
-        | Map::PerCpuArray(data)
-        | Map::PerCpuCgroupStorage(data)
-        | Map::PerCpuHashMap(data)
-        | Map::PerCpuLruHashMap(data)
-        | Map::PerfEventArray(data)
-        | Map::ProgramArray(data)
-        | Map::Queue(data)
-        | Map::ReusePortSockArray(data)
-        | Map::RingBuf(data)
-        | Map::SockHash(data)
-        | Map::SockMap(data)
-        | Map::SkStorage(data)
-        | Map::Stack(data)
-        | Map::StackTraceMap(data)
-        | Map::Unsupported(data)
-        | Map::XskMap(data) => data,
-    };
-    data.fd().as_fd()
 }

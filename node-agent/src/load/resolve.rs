@@ -7,7 +7,7 @@ use std::{
 
 use bpf_object::{
     AttachTo, ExternKind, MapSize, ObjectInfo, Request as Resolving, ResolveError, Resolved, Target,
-    kconfig::KconfigData, kconfig_of,
+    kconfig::KconfigData, known_kconfig_of,
 };
 use bpfleet_crds::{NodeReason, map::MapSettings};
 use bpfleet_fit::{Attach, Choice};
@@ -169,7 +169,7 @@ fn wants_modules(resolved: &Result<Resolved, ResolveError>) -> bool {
 fn kconfig(bytes: &[u8], kernel: &mut KernelData) -> Result<KconfigData, Failure> {
     let config = kernel.kconfig();
     let facts = kernel.extern_facts();
-    kconfig_of(bytes, config.as_ref(), &facts)
+    known_kconfig_of(bytes, config.as_ref(), &facts)
         .map_err(|error| Failure::new(NodeReason::KernelConfigMissing, error.to_string()))
 }
 

@@ -11,9 +11,9 @@ use std::{
 };
 
 use bpf_object::ObjectInfo;
-use bpfleet_crds::{Digest, NodeReason, conditions::truncate, object::MAX_OBJECT_BYTES};
+use bpfleet_crds::{Digest, NodeReason, conditions::truncate, node::FailedHook, object::MAX_OBJECT_BYTES};
 use bpfleet_fit::{
-    Attempt, Choice, HookPlan, ProblemKind, Tried, Unservable, choose, hook_questions, plan_hooks,
+    Attempt, Choice, HookPlan, ProblemKind, Tried, Unservable, choose, explain, hook_questions, plan_hooks,
 };
 
 use super::{
@@ -138,18 +138,26 @@ fn exhausted(mut failure: Failure, unservable: &[Unservable]) -> Failure {
 
 /// Why this variant is not for this node: the reason of the first hook's last resort, and everything in words.
 fn unsuited(unservable: &[Unservable]) -> Failure {
-    let reason = unservable
-        .first()
-        .and_then(|hook| hook.passed_over.last())
-        .map_or(NodeReason::TargetNotFound, |passed| passed.reason);
+    let reason_of = |hook: &Unservable| {
+        hook.passed_over
+            .last()
+            .map_or(NodeReason::TargetNotFound, |passed| passed.reason)
+    };
     let texts: Vec<String> = unservable.iter().map(ToString::to_string).collect();
-    Failure::new(
-        reason,
-        format!(
-            "{}; give the hook an alternative for such nodes, make it optional, or exclude them by nodeSelector",
-            texts.join("; ")
-        ),
-    )
+    let message = format!(
+        "{}; give the hook an alternative for such nodes, make it optional, or exclude them by nodeSelector",
+        texts.join("; ")
+    );
+    let reason = unservable.first().map_or(NodeReason::TargetNotFound, reason_of);
+    let failed = |hook: &Unservable| FailedHook {
+        name: hook.hook.clone(),
+        reason: reason_of(hook).into(),
+        message: explain(&hook.passed_over),
+    };
+    Failure {
+        failed_hooks: unservable.iter().map(failed).collect(),
+        ..Failure::new(reason, message)
+    }
 }
 
 /// Reads the object, and checks that it is what was asked for: nothing else reaches the kernel.

@@ -77,14 +77,30 @@ fn an_object_without_programs_names_the_function_that_lacks_its_section() {
 }
 
 #[test]
-fn kernel_configuration_that_cannot_be_supplied_is_named() {
+fn kernel_configuration_that_a_program_needs_and_the_kernel_lacks_is_named() {
     fails(
         &Bench::new(),
         &object("kconfig"),
-        "",
-        "UnsupportedProgram",
-        &["CONFIG_HZ"],
+        &hooks(&["without"], "null"),
+        "KernelConfigMissing",
+        &["CONFIG_BPFLEET_NONE"],
     );
+}
+
+#[test]
+fn kernel_configuration_reaches_the_program() {
+    let bench = Bench::new();
+    let running = bench.run(&bench.program("p", &object("kconfig"), &hooks(&["with_kconfig"], "null")));
+    running.healthy("p");
+    eventually("execs to be counted by CONFIG_HZ", || {
+        events::exec();
+        match bench.counts("p")[0] {
+            0 => Err("none".to_owned()),
+            // 100, 250, 300 or 1000, for each exec.
+            hz => Ok(assert!(hz >= 100, "{hz}")),
+        }
+    });
+    running.interrupt();
 }
 
 #[rstest]

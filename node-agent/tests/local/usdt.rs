@@ -1,7 +1,7 @@
 //! USDT probes of a real process, followed by a real program.
 
 use std::{
-    fs,
+    fs::{self, File},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -14,10 +14,16 @@ use bpfleet_agent::{
         find,
     },
 };
+use object::ReadCache;
 use rstest::rstest;
 use tempfile::TempDir;
 
-use crate::support::{bench, process, process::Answering, resolved::Resolved};
+use crate::support::{
+    bench, process,
+    process::Answering,
+    resolved::Resolved,
+    running::{eventually, until_unseen},
+};
 
 const PROGRAM: &str = "on_probe";
 const COOKIE: u64 = 0x0123_4567_89ab_cdef;
@@ -79,8 +85,9 @@ impl Followed {
 }
 
 fn probes(binary: &Path, provider: &str, name: &str) -> Result<Vec<bpfleet_agent::usdt::Probe>, UsdtError> {
-    let bytes = fs::read(binary).unwrap();
-    find(bytes.as_slice(), Machine::HOST.unwrap(), provider, name)
+    // As the agent does: of a binary only what is needed is read.
+    let cache = ReadCache::new(File::open(binary).unwrap());
+    find(&cache, Machine::HOST.unwrap(), provider, name)
 }
 
 #[rstest]
@@ -99,8 +106,7 @@ fn arguments_arrive_as_the_process_has_them(
     process.ask();
     assert_eq!(followed.seen(), (1, arguments.to_vec()));
     drop(attached);
-    process.ask();
-    assert_eq!(followed.seen().0, 1);
+    until_unseen(|| drop(process.ask()), || followed.seen());
 }
 
 #[rstest]
@@ -124,7 +130,12 @@ fn a_process_passes_a_guarded_probe_only_while_somebody_follows_it(
     let (_, attached) = followed.attach("guarded", how);
     assert_eq!(process.ask(), "1");
     drop(attached);
-    assert_eq!(process.ask(), "1");
+    eventually("the probe to be passed no longer", || {
+        match (process.ask(), process.ask()) {
+            (first, second) if first == second => Ok(()),
+            (_, passed) => Err(format!("passed {passed} times")),
+        }
+    });
 }
 
 #[test]
@@ -188,7 +199,7 @@ fn a_damaged_binary_is_answered() {
             .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(random >> 33).unwrap() % below
     };
-    for _ in 0..20_000 {
+    for _ in 0..5_000 {
         let mut damaged = bytes.clone();
         for _ in 0..=next(4) {
             // Mostly where the headers are, at the begin and the end.

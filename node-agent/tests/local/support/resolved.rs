@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -55,16 +55,7 @@ impl Resolved {
 
     /// Its maps by name.
     pub fn maps(&self) -> BTreeMap<String, BorrowedFd<'_>> {
-        self.ebpf
-            .maps()
-            .map(|(name, map)| {
-                let fd = match map {
-                    aya::maps::Map::Array(data) | aya::maps::Map::HashMap(data) => data.fd(),
-                    other => panic!("{name}: {other:?}"),
-                };
-                (name.to_owned(), fd.as_fd())
-            })
-            .collect()
+        program::maps_of(&self.ebpf)
     }
 
     /// Loads one program.

@@ -128,3 +128,18 @@ impl Running {
 pub fn eventually<T>(what: &str, look: impl FnMut() -> Result<T, String>) -> T {
     wait::until(what, PATIENCE, look).unwrap_or_else(|error| panic!("{error}"))
 }
+
+/// Waits until an event changes no longer what is seen. A link or event whose descriptor was closed is still there
+/// for a moment if another test is just starting a process, which has it too until it executes its program.
+pub fn until_unseen<T: PartialEq + std::fmt::Debug>(mut event: impl FnMut(), seen: impl Fn() -> T) {
+    eventually("events to be seen no longer", || {
+        let before = seen();
+        event();
+        let after = seen();
+        if before == after {
+            Ok(())
+        } else {
+            Err(format!("{before:?} became {after:?}"))
+        }
+    });
+}

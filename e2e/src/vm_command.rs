@@ -13,13 +13,14 @@ const LONG: Duration = Duration::from_secs(3600);
 
 const EXAMPLES: &str = "\
 Examples:
-  bpfleet-e2e vm --list                                       which kernels there are
-  bpfleet-e2e vm --kernel v5-10                               a shell in a guest; Ctrl-D ends it, Ctrl-A X kills it
-  bpfleet-e2e vm --kernel newest -- bpfleet-agent facts       one command, with its output and its exit code
-  bpfleet-e2e vm --kernel v6-1 -- sh -c 'modprobe veth; ls /sys/kernel/btf'
+  bpfleet-e2e vm --list                                  which kernels there are
+  bpfleet-e2e vm --kernel v5-10                          a shell in a guest; Ctrl-D ends it
+  bpfleet-e2e vm --kernel newest -- bpfleet-agent facts  one command, with its output
+  bpfleet-e2e vm --kernel v6-1 -- sh -c 'modprobe veth; ls /sys/class/net'
 
-A guest is Linux with busybox, bpftool and bpfleet-agent (built before with `cargo build --workspace --bins`), in
-memory; nothing of it stays. It reaches this machine's loopback at 10.0.2.2, and has an empty disk, /dev/vda.
+A guest is Linux with busybox, bpftool and bpfleet-agent, which has to be built before
+(`cargo build --workspace --bins`). All is in memory, and nothing of it stays. It reaches this
+machine's loopback at 10.0.2.2, and has an empty disk, /dev/vda. Ctrl-A X kills it.
 Kernels are fetched from Debian's archive into the cache when they are first used.";
 
 #[derive(clap::Args)]

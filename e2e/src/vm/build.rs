@@ -2,18 +2,22 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{During, Error, Result, make_dir, write_file};
-use crate::process::tail;
+use crate::process::{Launch, tail};
 
 /// What is unpacked of the package.
 pub(super) const GLOBS: &[&str] = &["./usr/src/*"];
 
 const CONFIG: &str = include_str!("no-btf.config");
+
+/// Name of the log of the build.
+const LOG: &str = "build";
+/// Longest time for a step of it: minutes on two processors.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Changes with the configuration.
 pub(super) fn config_digest() -> String {
@@ -28,29 +32,24 @@ pub(super) fn config_digest() -> String {
 /// in Debian's packages.
 pub(super) fn build(dir: &Path, package: &str) -> Result<()> {
     let started = Instant::now();
-    let log = dir.with_extension("log");
     let archive = dir.join("usr/src").join(format!("{package}.tar.xz"));
     let source = dir.join("source");
     make_dir(&source)?;
     eprintln!(
-        "vm: building a kernel without BTF (once, for minutes; its log is {})",
-        log.display()
+        "vm: building a kernel without BTF (once, for minutes; its log is {}/{LOG}.log)",
+        dir.display()
     );
-    let archive = archive.to_string_lossy();
-    run(
-        &source,
-        &log,
-        &["tar", "-x", "--strip-components=1", "-f", &archive],
-        &[],
-    )?;
+    let (archive, into) = (archive.to_string_lossy(), source.to_string_lossy());
+    let unpack = ["tar", "-x", "--strip-components=1", "-f", &archive, "-C", &into];
+    run(dir, &unpack, &[])?;
     let wanted = source.join("wanted.config");
     write_file(&wanted, CONFIG)?;
-    let config = wanted.to_string_lossy();
+    let all_config = wanted.to_string_lossy();
+    let make = ["make", "-s", "-C", &into];
     run(
-        &source,
-        &log,
-        &["make", "-s", "allnoconfig"],
-        &[("KCONFIG_ALLCONFIG", &config)],
+        dir,
+        &[&make[..], &["allnoconfig"]].concat(),
+        &[("KCONFIG_ALLCONFIG", &all_config)],
     )?;
     let got = source.join(".config");
     let got = fs::read_to_string(&got).during(|| format!("reading {}", got.display()))?;
@@ -62,12 +61,8 @@ pub(super) fn build(dir: &Path, package: &str) -> Result<()> {
         )));
     }
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    run(
-        &source,
-        &log,
-        &["make", "-s", &format!("-j{jobs}"), "bzImage"],
-        &[],
-    )?;
+    let jobs = format!("-j{jobs}");
+    run(dir, &[&make[..], &[&jobs, "bzImage"]].concat(), &[])?;
     let release = source.join("include/config/kernel.release");
     let release = fs::read_to_string(&release).during(|| format!("reading {}", release.display()))?;
     let release = release.trim();
@@ -99,34 +94,26 @@ fn lost<'w>(wanted: &'w str, got: &str) -> Vec<&'w str> {
         .collect()
 }
 
-fn run(dir: &Path, log: &Path, command: &[&str], env: &[(&str, &str)]) -> Result<()> {
-    let open = || {
-        fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log)
-            .during(|| format!("opening {}", log.display()))
-    };
+/// Runs a command to its end. It ends with this process, which nobody but it keeps from beginning anew.
+fn run(dir: &Path, command: &[&str], env: &[(&str, &str)]) -> Result<()> {
     let (program, args) = command.split_first().unwrap_or((&"true", &[]));
-    let status = Command::new(program)
-        .args(args)
-        .envs(env.iter().copied())
-        // As a caller's make would have it, which this one is not part of.
-        .env_remove("MAKEFLAGS")
-        .env_remove("MFLAGS")
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .stdout(open()?)
-        .stderr(open()?)
-        .status()
-        .during(|| format!("running {program}; scripts/setup.sh installs what building a kernel needs"))?;
+    let mut launch = Launch::new(LOG, *program).args(args.iter().copied());
+    // That of a make that runs the tests says what this one cannot know.
+    for (name, value) in env.iter().chain(&[("MAKEFLAGS", ""), ("MFLAGS", "")]) {
+        launch = launch.env(name, *value);
+    }
+    let process = launch.start(dir)?;
+    let status = process.wait(LONG)?;
     if status.success() {
         return Ok(());
     }
     Err(Error::Command {
         command: command.join(" "),
         status,
-        output: tail(log, 30),
+        output: format!(
+            "{}\n(scripts/setup.sh installs what building a kernel needs)",
+            tail(process.log(), 30)
+        ),
     })
 }
 

@@ -104,12 +104,13 @@ fn missing(cache: &Path, specs: &[&'static Spec]) -> Vec<&'static Spec> {
         .collect()
 }
 
-/// What a kernel is made by.
+/// What a kernel is made by: another choice or configuration makes it anew.
 fn recipe(spec: &Spec) -> String {
-    match spec.origin {
-        Origin::Debian(_) => RECIPE.to_owned(),
-        Origin::Built { .. } => format!("{RECIPE} {}", build::config_digest()),
-    }
+    let config = match spec.origin {
+        Origin::Debian(_) => String::new(),
+        Origin::Built { .. } => format!(" {}", build::config_digest()),
+    };
+    format!("{RECIPE} {:?}{config}", spec.origin)
 }
 
 /// Makes one kernel beside its place and renames it there.

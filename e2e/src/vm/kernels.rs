@@ -86,8 +86,8 @@ pub const TABLE: &[Spec] = &[
     },
     Spec {
         name: "backports",
-        about: "the newest for Debian 13",
-        origin: Origin::Debian(&[debian("trixie-backports", "cloud", Series::Newest)]),
+        about: "Debian 13's backports: the oldest series that they still have",
+        origin: Origin::Debian(&[debian("trixie-backports", "cloud", Series::Own)]),
         os_version: Some("13"),
         btf: true,
         quick: false,

@@ -34,6 +34,8 @@ pub struct GuestOptions {
     pub hide_btf: bool,
     /// Added to the kernel's command line.
     pub kernel_args: Vec<String>,
+    /// Further arguments of the agent, where the guest is a node.
+    pub agent_args: Vec<String>,
     /// Time to answer after its start.
     pub boot_timeout: Duration,
 }
@@ -45,6 +47,7 @@ impl Default for GuestOptions {
             cpus: 1,
             hide_btf: false,
             kernel_args: Vec::new(),
+            agent_args: Vec::new(),
             boot_timeout: Duration::from_secs(120),
         }
     }
@@ -344,7 +347,8 @@ fn qemu(name: &str, kernel: &Kernel, options: &GuestOptions, image: &Path, contr
     Ok(Launch::new(format!("qemu-{name}"), program)
         // A kernel that panics ends QEMU: it would restart.
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-        .args(["-machine", "pc", "-accel", "tcg", "-cpu", "max"])
+        // Page tables of five levels are only slower to emulate.
+        .args(["-machine", "pc", "-accel", "tcg", "-cpu", "max,la57=off"])
         .args(["-smp", &options.cpus.to_string()])
         .args(["-m", &format!("{}M", options.memory_mib)])
         .arg("-kernel")

@@ -38,6 +38,7 @@ const END: Duration = Duration::from_secs(30);
 /// A node with a kernel of its own. Dropping it ends the guest and deletes the Node and the Pod.
 pub struct VmNode<'c> {
     agent: Mutex<u32>,
+    agent_args: Vec<String>,
     // Ended before the machine, and that before its Node.
     _refresh: Refresh,
     machine: Arc<Machine>,
@@ -64,9 +65,10 @@ impl<'c> VmNode<'c> {
         let machine = Arc::new(machine);
         let mut files = Files::new(&node, cluster.plane().ca());
         files.send(&machine)?;
-        let agent = start_agent(&machine, name)?;
+        let agent = start_agent(&machine, name, &options.agent_args)?;
         Ok(VmNode {
             agent: Mutex::new(agent),
+            agent_args: options.agent_args.clone(),
             _refresh: Refresh::start(files, Arc::clone(&machine))?,
             machine,
             kernel: kernel.clone(),
@@ -164,7 +166,7 @@ impl<'c> VmNode<'c> {
     /// Starts the agent again, after killing it if it still runs.
     pub fn restart_agent(&self) -> Result<()> {
         self.kill_agent()?;
-        let agent = start_agent(&self.machine, self.name())?;
+        let agent = start_agent(&self.machine, self.name(), &self.agent_args)?;
         *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = agent;
         Ok(())
     }
@@ -224,14 +226,11 @@ impl<'c> VmNode<'c> {
 }
 
 /// Its log goes to the second serial port, and so to a file of this machine, even when the guest is lost.
-fn start_agent(machine: &Machine, name: &str) -> Result<u32> {
+fn start_agent(machine: &Machine, name: &str, args: &[String]) -> Result<u32> {
+    let command = ["bpfleet-agent", "serve", "--health-listen=127.0.0.1:9980"];
+    let args = args.iter().map(String::as_str);
     machine.spawn(
-        &[
-            "bpfleet-agent",
-            "serve",
-            "--health-listen=127.0.0.1:9980",
-            "--log-format=text",
-        ],
+        &command.into_iter().chain(args).collect::<Vec<_>>(),
         &[("NODE_NAME", name), ("KUBECONFIG", KUBECONFIG)],
         "/dev/ttyS1",
     )

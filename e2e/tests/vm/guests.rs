@@ -17,6 +17,16 @@ fn boot(scratch: &Scratch, kernel: &Kernel, options: &GuestOptions) -> Result<Ma
     Machine::boot("test", kernel, options, &dir, scratch.path())
 }
 
+/// The console that an error names, which is there after the guest's directory has gone. Removes it.
+fn kept_console(error: &Error) -> String {
+    let said = error.to_string();
+    let rest = said.split("the end of its console ").nth(1).unwrap();
+    let path = rest.split(":\n").next().unwrap();
+    let console = std::fs::read_to_string(path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    console
+}
+
 #[test]
 fn a_kernel_that_does_not_come_up_is_no_failure_of_what_is_tested() {
     let scratch = Scratch::new("vm").unwrap();
@@ -39,10 +49,7 @@ fn a_kernel_that_does_not_come_up_is_no_failure_of_what_is_tested() {
         "{:?}",
         started.elapsed()
     );
-    let kept = said.split("the end of its console ").nth(1).unwrap();
-    let kept = kept.split(":\n").next().unwrap();
-    let console = std::fs::read_to_string(kept).unwrap();
-    std::fs::remove_file(kept).unwrap();
+    let console = kept_console(&error);
     assert!(console.contains("Linux version 5.10."), "{console}");
 }
 
@@ -109,6 +116,7 @@ fn a_guest_runs_commands_and_its_loss_is_no_failure_of_what_is_tested() {
 
     machine.process().kill().unwrap();
     let error = machine.run(&["true"]).unwrap_err();
+    assert!(kept_console(&error).contains("Linux version 6.1."));
     assert!(
         error
             .to_string()

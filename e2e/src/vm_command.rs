@@ -6,7 +6,7 @@ use std::time::Duration;
 use bpfleet_e2e::error::{During, Error, Result};
 use bpfleet_e2e::scratch::Scratch;
 use bpfleet_e2e::vm::kernels::TABLE;
-use bpfleet_e2e::vm::{self, GuestOptions, Machine, machine};
+use bpfleet_e2e::vm::{self, GuestOptions, Machine, qemu};
 
 /// Longest run of a command in a guest.
 const LONG: Duration = Duration::from_secs(3600);
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let scratch = Scratch::new("vm")?;
     for kernel in &kernels {
         if arguments.command.is_empty() {
-            machine::shell(kernel, &options, scratch.path())?;
+            qemu::shell(kernel, &options, scratch.path())?;
             continue;
         }
         let machine = Machine::boot(name, kernel, &options, scratch.path(), &scratch.dir("logs")?)?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::fetch::{Kernel, ensure};
 use super::kernels::Spec;
-use super::machine::GuestOptions;
 use super::node::VmNode;
+use super::qemu::GuestOptions;
 use crate::cluster::Cluster;
 use crate::diagnose::{self, OnFailure};
 use crate::error::{Error, Result};

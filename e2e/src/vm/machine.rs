@@ -1,7 +1,6 @@
 //! A guest under QEMU, in software: it needs no virtualization of the processor.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -10,11 +9,11 @@ use super::HOST;
 use super::channel::{Channel, Failure, Waiting};
 use super::fetch::Kernel;
 use super::guest::{CONTROL, TOKEN};
-use super::initramfs::{self, Initramfs};
 use super::protocol::{Answer, Ended, What};
+use super::qemu::{self, GuestOptions};
+use crate::binaries;
 use crate::error::{During, Error, Result, make_dir};
-use crate::process::{Launch, Process, tail};
-use crate::{binaries, tools};
+use crate::process::{Process, tail};
 
 /// For what a guest does at once, on a machine that also compiles.
 const SOON: Duration = Duration::from_secs(60);
@@ -22,36 +21,6 @@ const SOON: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(15);
 /// Lines of the console that an error shows.
 const CONSOLE_LINES: usize = 25;
-
-/// How a guest is started.
-#[derive(Clone, Debug)]
-pub struct GuestOptions {
-    /// Its memory.
-    pub memory_mib: u32,
-    /// Its processors.
-    pub cpus: u32,
-    /// An empty directory is mounted over `/sys/kernel/btf`. The kernel itself still has its BTF.
-    pub hide_btf: bool,
-    /// Added to the kernel's command line.
-    pub kernel_args: Vec<String>,
-    /// Further arguments of the agent, where the guest is a node.
-    pub agent_args: Vec<String>,
-    /// Time to answer after its start.
-    pub boot_timeout: Duration,
-}
-
-impl Default for GuestOptions {
-    fn default() -> Self {
-        Self {
-            memory_mib: 512,
-            cpus: 1,
-            hide_btf: false,
-            kernel_args: Vec::new(),
-            agent_args: Vec::new(),
-            boot_timeout: Duration::from_secs(120),
-        }
-    }
-}
 
 /// What a command in a guest printed, and how it ended.
 #[derive(Clone, Debug)]
@@ -103,12 +72,12 @@ impl Machine {
         let waiting = Waiting::new()?;
         let control = format!("{CONTROL}={HOST}:{} {TOKEN}={}", waiting.port()?, waiting.token());
         let image = dir.join("initramfs");
-        write_image(kernel, &image)?;
+        qemu::write_image(kernel, &image)?;
         let console = logs.join(format!("console-{name}.log"));
         let serial = logs.join(format!("agent-{name}.log"));
-        let process = qemu(name, kernel, options, &image, &control)?
-            .args(serial_file(&console))
-            .args(serial_file(&serial))
+        let process = qemu::launch(name, kernel, options, &image, &control)?
+            .args(qemu::serial_file(&console))
+            .args(qemu::serial_file(&serial))
             .start(logs)?;
         let lost = |error: Error| {
             let what = format!("guest {name} (kernel {}) did not boot: {error}", kernel.release);
@@ -283,15 +252,6 @@ impl Machine {
     }
 }
 
-/// Starts a shell on this terminal in a guest, and returns when that has ended.
-pub fn shell(kernel: &Kernel, options: &GuestOptions, dir: &Path) -> Result<()> {
-    make_dir(dir)?;
-    let image = dir.join("initramfs");
-    write_image(kernel, &image)?;
-    let launch = qemu(kernel.spec.name, kernel, options, &image, "bpfleet.shell")?;
-    launch.args(["-serial", "mon:stdio"]).foreground()
-}
-
 /// A failure of a guest. Its console is kept: what it lies in is removed with the test.
 fn with_console(what: String, console: &Path) -> Error {
     let end = tail(console, CONSOLE_LINES);
@@ -309,56 +269,4 @@ fn with_console(what: String, console: &Path) -> Error {
 
 fn owned(argv: &[&str]) -> Vec<String> {
     argv.iter().map(ToString::to_string).collect()
-}
-
-/// The part that all guests share is made once in a process.
-fn write_image(kernel: &Kernel, path: &Path) -> Result<u64> {
-    static BASE: OnceLock<Result<Initramfs, String>> = OnceLock::new();
-    let base = BASE
-        .get_or_init(|| Initramfs::base().map_err(|error| format!("{error:?}")))
-        .as_ref()
-        .map_err(|error| Error::infrastructure(format!("the guests' file system: {error}")))?;
-    let own = Initramfs::of_kernel(kernel)?;
-    initramfs::write(path, &[base, &own])
-}
-
-fn serial_file(path: &Path) -> [String; 2] {
-    ["-serial".into(), format!("file:{}", escaped(path))]
-}
-
-/// QEMU takes a comma for the end of a value.
-fn escaped(path: &Path) -> String {
-    path.display().to_string().replace(',', ",,")
-}
-
-fn qemu(name: &str, kernel: &Kernel, options: &GuestOptions, image: &Path, control: &str) -> Result<Launch> {
-    let program = tools::installed("qemu-system-x86_64", "qemu-system-x86")
-        .map_err(|error| Error::infrastructure(error.to_string()))?;
-    let mut line = format!(
-        "console=ttyS0 panic=-1 rdinit=/init mitigations=off random.trust_cpu=on bpfleet.name={name} {control}"
-    );
-    if options.hide_btf {
-        line.push_str(" bpfleet.hide_btf");
-    }
-    for arg in &options.kernel_args {
-        line.push(' ');
-        line.push_str(arg);
-    }
-    Ok(Launch::new(format!("qemu-{name}"), program)
-        // A kernel that panics ends QEMU: it would restart.
-        .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-        // Page tables of five levels are only slower to emulate.
-        .args(["-machine", "pc", "-accel", "tcg", "-cpu", "max,la57=off"])
-        .args(["-smp", &options.cpus.to_string()])
-        .args(["-m", &format!("{}M", options.memory_mib)])
-        .arg("-kernel")
-        .arg(&kernel.image)
-        .arg("-initrd")
-        .arg(image)
-        .args(["-append", &line])
-        .args(["-netdev", "user,id=net"])
-        .args(["-device", "virtio-net-pci,netdev=net,romfile="])
-        // It takes every request and keeps nothing.
-        .args(["-blockdev", "null-co,node-name=disk,size=67108864,read-zeroes=on"])
-        .args(["-device", "virtio-blk-pci,drive=disk"]))
 }

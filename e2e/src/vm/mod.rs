@@ -16,6 +16,7 @@ mod build;
 pub mod channel;
 pub mod entries;
 pub mod fetch;
+mod files;
 pub mod fleet;
 pub mod guest;
 pub mod initramfs;
@@ -24,14 +25,16 @@ pub mod machine;
 pub mod modules;
 pub mod node;
 pub mod protocol;
+pub mod qemu;
 
 pub use entries::MapEntry;
 pub use fetch::{Kernel, ensure};
 pub use fleet::Fleet;
 pub use kernels::{Spec, find, matrix, quick_matrix};
-pub use machine::{GuestOptions, Machine, Output};
+pub use machine::{Machine, Output};
 pub use node::VmNode;
 pub use protocol::Ended;
+pub use qemu::GuestOptions;
 
 /// Where a guest reaches this machine's loopback: QEMU's user network has it so.
 pub const HOST: &str = "10.0.2.2";

@@ -1,20 +1,19 @@
 //! A guest as a node of a cluster: its Node, its agent's Pod, and the real agent on its kernel.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bpfleet_crds::{BpfNode, names, node::ProgramStatus};
+use bpfleet_crds::{BpfNode, node::ProgramStatus};
 use kube::Api;
 use nix::sys::signal::Signal;
 
 use super::HOST;
 use super::entries::{self, MapEntry};
 use super::fetch::Kernel;
-use super::machine::{GuestOptions, Machine, Output};
+use super::files::{ARTIFACTS, CA, Files, Refresh, TOKEN};
+use super::machine::{Machine, Output};
+use super::qemu::GuestOptions;
 use crate::api_client::{Credentials, kubeconfig};
 use crate::cluster::Cluster;
 use crate::error::{During, Error, Result};
@@ -22,16 +21,10 @@ use crate::node::Node;
 use crate::process::tail;
 use crate::wait;
 
-/// Where the agent's things are in a guest: as the chart mounts them, but for the kubeconfig.
+/// Where the agent's kubeconfig is in a guest.
 const KUBECONFIG: &str = "/etc/bpfleet/kubeconfig";
-const CA: &str = "/etc/bpfleet/ca.crt";
-const TOKEN: &str = "/etc/bpfleet/token";
-const ARTIFACTS: &str = "/etc/bpfleet/artifacts";
-const ARTIFACT_TOKEN: &str = "/var/run/secrets/bpfleet/token";
 /// Where its agent pins.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/bpfleet";
-/// Between two looks whether what a kubelet would mount has changed.
-const REFRESH: Duration = Duration::from_millis(200);
 /// For an agent to end.
 const END: Duration = Duration::from_secs(30);
 
@@ -234,105 +227,4 @@ fn start_agent(machine: &Machine, name: &str, args: &[String]) -> Result<u32> {
         &[("NODE_NAME", name), ("KUBECONFIG", KUBECONFIG)],
         "/dev/ttyS1",
     )
-}
-
-/// What a kubelet would mount into the agent's pod, as it lies on this machine.
-struct Files {
-    /// From here to there in the guest.
-    files: Vec<(PathBuf, &'static str)>,
-    artifacts: PathBuf,
-    /// What the guest has.
-    sent: BTreeMap<String, Vec<u8>>,
-}
-
-impl Files {
-    fn new(node: &Node<'_>, ca: &Path) -> Files {
-        Files {
-            files: vec![
-                (ca.to_owned(), CA),
-                (node.kubeconfig().with_extension("token"), TOKEN),
-                (node.artifact_token(), ARTIFACT_TOKEN),
-            ],
-            artifacts: node.artifact_config(),
-            sent: BTreeMap::new(),
-        }
-    }
-
-    /// Sends what is new, and removes what is gone.
-    fn send(&mut self, machine: &Machine) -> Result<()> {
-        let now = self.read();
-        for (path, bytes) in &now {
-            if self.sent.get(path) != Some(bytes) {
-                machine.write_file(path, 0o600, bytes)?;
-            }
-        }
-        for path in self.sent.keys().filter(|path| !now.contains_key(*path)) {
-            machine.sh(&format!("rm -f '{path}'"))?;
-        }
-        self.sent = now;
-        Ok(())
-    }
-
-    /// A file that is just being replaced is read the next time.
-    fn read(&self) -> BTreeMap<String, Vec<u8>> {
-        let fixed = self
-            .files
-            .iter()
-            .map(|(from, to)| (from.clone(), (*to).to_owned()));
-        let keys = std::fs::read_dir(&self.artifacts).into_iter().flatten().flatten();
-        let projected = keys.filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            (!name.starts_with("..")).then(|| (entry.path(), format!("{ARTIFACTS}/{name}")))
-        });
-        fixed
-            .chain(projected)
-            .filter_map(|(from, to)| {
-                let bytes = std::fs::read(from).ok()?;
-                let address = to.ends_with(names::ARTIFACT_ADDRESS_KEY);
-                Some((to, if address { reachable(&bytes) } else { bytes }))
-            })
-            .collect()
-    }
-}
-
-/// The address of this machine's loopback, as a guest has it.
-fn reachable(address: &[u8]) -> Vec<u8> {
-    String::from_utf8_lossy(address)
-        .replace("127.0.0.1", HOST)
-        .into_bytes()
-}
-
-/// Keeps a guest's files like those on this machine, until it is dropped.
-struct Refresh {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Refresh {
-    fn start(mut files: Files, machine: Arc<Machine>) -> Result<Refresh> {
-        let (stop, stopped) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name(format!("files of {}", machine.name()))
-            .spawn(move || {
-                while stopped.recv_timeout(REFRESH) == Err(RecvTimeoutError::Timeout) {
-                    if let Err(error) = files.send(&machine) {
-                        eprintln!("{}: its files are not kept up to date: {error}", machine.name());
-                        return;
-                    }
-                }
-            })
-            .during(|| "starting a thread for a guest's files")?;
-        Ok(Refresh {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Refresh {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        // It holds the machine, which is to end now.
-        self.thread.take().map(JoinHandle::join);
-    }
 }

@@ -108,9 +108,11 @@ pub struct BpfNodeStatus {
     pub agent_version: Option<String>,
     /// What the node's kernel is and can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub facts: Option<NodeFacts>,
     /// How many programs stand where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub counts: Option<ProgramCounts>,
     /// A row for every program that the node shall run or still holds, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -70,7 +70,12 @@ fn the_test_programs_are_read_and_open_in_aya() {
             "{name}"
         );
         let wants_config = ["kconfig", "usdt"].contains(&name.as_str());
-        assert_eq!(info.externs.is_empty(), !wants_config, "{name}: {:?}", info.externs);
+        assert_eq!(
+            info.externs.is_empty(),
+            !wants_config,
+            "{name}: {:?}",
+            info.externs
+        );
         if wants_config {
             assert!(info.externs.iter().all(|e| e.kind == ExternKind::Kconfig));
             continue;

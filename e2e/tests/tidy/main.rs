@@ -108,7 +108,7 @@ fn defaults_in_operations_are_those_of_the_command_line() {
 }
 
 /// Every document for users.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "charts/bpfleet/README.md",
     "docs/install.md",
@@ -117,6 +117,7 @@ const DOCUMENTS: [&str; 10] = [
     "docs/hosts.md",
     "docs/security-model.md",
     "docs/operations.md",
+    "docs/facts.md",
     "docs/troubleshooting.md",
     "ARCHITECTURE.md",
 ];

@@ -14,11 +14,12 @@ use super::NodeArguments;
 use crate::facts::Prober;
 
 const HELP: &str = "\
-Nothing is changed: programs and maps are loaded and let go at once, links are made to what cannot be.
+Nothing stays changed: programs and maps are loaded and let go at once, links are made to what cannot be, and a program
+that does nothing is attached to a test function of the kernel for a moment.
 
 Examples:
-  bpfleet-agent facts                               all but helpers
-  bpfleet-agent facts --all                         helpers by type of program as well
+  bpfleet-agent facts                               what is told in a moment
+  bpfleet-agent facts --all                         helpers by type of program and XDP by interface as well
   bpfleet-agent facts --function do_unlinkat        can it be attached to, by kprobe, fentry and kprobe.multi?
   bpfleet-agent facts --function 'tcp_*'            is there one for kprobe.multi?
   bpfleet-agent facts --tracepoint sched/sched_switch --config CONFIG_BPF_LSM
@@ -35,7 +36,7 @@ pub struct FactsArguments {
     /// What to print
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
-    /// Show which helpers programs of each type can call, too
+    /// Show also which helpers programs of each type can call, and what drivers of interfaces can do with XDP
     #[arg(long)]
     all: bool,
     /// Only say whether this function of the kernel can be attached to, and how: NAME, MODULE:NAME or a pattern

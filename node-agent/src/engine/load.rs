@@ -86,7 +86,7 @@ impl Executor {
         task::spawn_blocking(move || {
             // A prober that panicked has answered nothing wrong.
             let mut prober = prober.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            prober.answers(questions.into_iter())
+            prober.answers(questions)
         })
         .await
         .map_err(|error| Failure::new(NodeReason::LoadFailed, format!("probing this node: {error}")))

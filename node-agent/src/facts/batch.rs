@@ -24,7 +24,7 @@ use super::{
     near::Near,
     refusal,
     tracefs::Tracefs,
-    types::{self, Types, Wanted},
+    types::{self, Function, Types, Wanted},
 };
 
 const KALLSYMS: &str = "/proc/kallsyms";
@@ -119,6 +119,9 @@ impl Batch {
                     .map_err(|error| refusal::unreadable(tracefs.root(), &error))
             }));
         }
+        if let Ok(tracefs) = tracefs {
+            batch.read_aliases(tracefs);
+        }
         if !needs.fentry.is_empty() || !needs.hooks.is_empty() || !needs.tracepoints.is_empty() {
             batch.read_types(&needs, kernel_btf);
         }
@@ -148,6 +151,38 @@ impl Batch {
             }
         }
         self.symbols = Some(symbols);
+    }
+
+    /// A function can have several names, as system calls without arguments do, and ftrace shows one of them. What it
+    /// does not show is looked for by its address; without the right to see addresses, that is not known.
+    fn read_aliases(&mut self, tracefs: &Tracefs) {
+        let (Some(Ok(symbols)), Some(Ok(filter))) = (&self.symbols, &mut self.filter) else {
+            return;
+        };
+        let lost: BTreeMap<u64, &String> = symbols
+            .addresses
+            .iter()
+            .filter(|(name, _)| !filter.functions.contains_key(*name))
+            .map(|(name, address)| (*address, name))
+            .collect();
+        if lost.is_empty() {
+            return;
+        }
+        let Ok(aliases) = File::open(KALLSYMS)
+            .map(BufReader::new)
+            .and_then(|list| functions::aliases(list, &lost.keys().copied().collect()))
+        else {
+            return;
+        };
+        let Ok(list) = tracefs.filter_functions() else {
+            return;
+        };
+        let shown = functions::scan_filter(list, &aliases.keys().cloned().collect(), &BTreeSet::new());
+        for (alias, places) in shown.map(|shown| shown.functions).unwrap_or_default() {
+            if let Some(name) = aliases.get(&alias).and_then(|address| lost.get(address)) {
+                filter.functions.insert((*name).clone(), places);
+            }
+        }
     }
 
     fn read_types(&mut self, needs: &Needs, kernel_btf: &KernelBtf) {
@@ -261,14 +296,32 @@ impl Batch {
                 .is_ok_and(|symbols| symbols.others.contains(name)),
             near: self.near(name).to_vec(),
             module: function.module.as_deref().map(functions::module_state),
-            reachable: self
-                .filter()
-                .map(|filter| filter.functions.get(name).cloned().unwrap_or_default()),
+            reachable: self.reachable(name),
         }
     }
 
-    /// Ids of a function in the BTF of where it is.
-    pub fn ids(&self, name: &str, place: &Place) -> Result<Vec<u32>, Answer> {
+    /// Where ftrace can reach functions of a name.
+    fn reachable(&self, name: &str) -> Result<Vec<Place>, String> {
+        if let Some(places) = self.filter()?.functions.get(name) {
+            return Ok(places.clone());
+        }
+        // One that stands there under another name can be told by its address only.
+        let symbols = self.symbols()?;
+        let once = symbols
+            .functions
+            .get(name)
+            .is_some_and(|places| places.len() == 1);
+        if once && !symbols.addresses.contains_key(name) {
+            return Err(format!(
+                "available_filter_functions does not have {name}, and whether it has another name of it cannot be told: \
+                 {KALLSYMS} hides addresses (sysctl kernel.kptr_restrict, CAP_SYSLOG)"
+            ));
+        }
+        Ok(Vec::new())
+    }
+
+    /// Functions of a name in the BTF of where it is.
+    pub fn functions(&self, name: &str, place: &Place) -> Result<Vec<Function>, Answer> {
         let types = match place {
             Place::Kernel => self.types()?,
             Place::Module(module) => {

@@ -8,10 +8,14 @@ use std::{
 };
 
 use bpfleet_crds::node::{BtfFacts, Fact};
-use bpfleet_fit::question::Answer;
+use bpfleet_fit::{feature::ProgramType, question::Answer};
 
-use super::{FactPaths, refusal};
-use crate::kernel::probe::{self, btf as kernel, buffer::Buffer};
+use super::{FactPaths, features, refusal};
+use crate::kernel::probe::{
+    self, btf as kernel,
+    buffer::Buffer,
+    load::{EXIT, RETURN_ZERO, Refused, load},
+};
 
 /// Where the kernel shows its own BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -119,9 +123,10 @@ pub fn kernel_btf(paths: &FactPaths) -> KernelBtf {
     });
     match (found, listed) {
         (Some(found), _) => found,
-        // Before 5.11 the kernel's own BTF has no id; the file is the only place, and sysfs is there.
-        (None, Ok(())) if Path::new("/sys/kernel").exists() => KernelBtf::None,
-        (None, Ok(())) => KernelBtf::Unknown("/sys is not mounted".to_owned()),
+        (None, Ok(())) => {
+            let trial = features::program_trial(ProgramType::Tracing);
+            without_id(load(&trial, &[RETURN_ZERO, EXIT]).map(drop))
+        }
         // Before 4.18 there are no ids of BTF at all.
         (None, Err(error)) if probe::errno(&error) == libc::EINVAL => KernelBtf::None,
         (None, Err(error)) => KernelBtf::Unknown(format!(
@@ -129,6 +134,25 @@ pub fn kernel_btf(paths: &FactPaths) -> KernelBtf {
             refusal::name(probe::errno(&error))
         )),
     }
+}
+
+/// Before 5.11 the kernel's own BTF has no id, and the file is the only place to read it; but a program that attaches
+/// to a type in it is refused in words that tell whether there is any.
+fn without_id(tracing: Result<(), Refused>) -> KernelBtf {
+    let refused = match tracing {
+        Err(refused) if !refused.log.contains("attach_btf_id 1 is not a function") => refused,
+        _ => {
+            return KernelBtf::Unknown(format!(
+                "the kernel has BTF, but {VMLINUX} is hidden, and before Linux 5.11 it can be read nowhere else: \
+                 unmount what is mounted over it"
+            ));
+        }
+    };
+    if refusal::lacks_rights(refused.errno) && refused.log.is_empty() {
+        let why = refusal::why_unknown("looking for it by loading a program", refused.errno);
+        return KernelBtf::Unknown(format!("there is no {VMLINUX}, and {why}"));
+    }
+    KernelBtf::None
 }
 
 /// Calls `look` with every BTF of the kernel and its modules until it returns false.
@@ -271,6 +295,22 @@ mod tests {
                 .detail
                 .is_some_and(|detail| detail.contains("bpf(2)"))
         );
+    }
+
+    #[test]
+    fn btf_that_is_hidden_and_cannot_be_read_otherwise_is_not_none() {
+        let refused = |errno, log: &str| {
+            without_id(Err(Refused {
+                errno,
+                log: log.to_owned(),
+            }))
+        };
+        let hidden = refused(libc::EINVAL, "attach_btf_id 1 is not a function\n");
+        assert!(matches!(hidden, KernelBtf::Unknown(why) if why.contains("hidden")));
+        assert!(matches!(refused(libc::EPERM, ""), KernelBtf::Unknown(_)));
+        let words = "FENTRY/FEXIT program can only be attached to another program annotated with BTF\n";
+        assert_eq!(refused(libc::EINVAL, words), KernelBtf::None);
+        assert_eq!(refused(libc::EINVAL, ""), KernelBtf::None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod functions;
 mod kconfig;
 mod kernel;
 mod near;
+mod netdev;
 mod os_release;
 mod prober;
 mod refusal;
@@ -31,6 +32,7 @@ pub use btf::{KernelBtf, kernel_btf, module_bytes as module_btf, module_names as
 pub use cgroup::{Hierarchies, find as cgroup_hierarchies};
 pub use kconfig::Found as FoundKconfig;
 pub use kernel::architecture;
+pub use netdev::{Interface, interfaces};
 pub use prober::Prober;
 pub use security::secure_boot;
 pub use system::{Jit, MemoryLimit, System, Unprivileged};

@@ -19,9 +19,10 @@ use super::{
     functions::{self, Place},
     kconfig, kernel, near, security,
     tracefs::{self, Tracefs},
+    types::Function,
 };
 use crate::kernel::probe::{
-    errno,
+    ENOTSUPP, errno, link,
     load::{EXIT, RETURN_ZERO, Refused, Trial, load},
     perf,
 };
@@ -181,25 +182,18 @@ impl Prober {
         )
     }
 
-    /// Whether the kernel can attach in this way at all; an error says why it certainly cannot.
-    fn can_attach(&mut self, kind: AttachKind) -> Result<(), Answer> {
-        match self.feature(Feature::Attach(kind)) {
-            no @ Answer::No(_) => Err(no),
-            _ => Ok(()),
-        }
-    }
-
     fn function(&mut self, function: &KernelFunction, attach: FunctionAttach, batch: &Batch) -> Answer {
         let kind = match attach {
             FunctionAttach::Kprobe => AttachKind::Kprobe,
             FunctionAttach::Fentry => AttachKind::Fentry,
             FunctionAttach::KprobeMulti => AttachKind::KprobeMulti,
         };
-        if let Err(no) = self.can_attach(kind) {
-            return no;
+        let way = self.feature(Feature::Attach(kind));
+        if let Answer::No(_) = way {
+            return way;
         }
         let seen = batch.seen(function);
-        match attach {
+        let answer = match attach {
             FunctionAttach::Kprobe => match event_source("kprobe", "kprobes (CONFIG_KPROBE_EVENTS, 4.17)") {
                 Ok(pmu) => functions::kprobe(function, &seen, |name| {
                     perf::kprobe(pmu, name).map_err(|error| errno(&error))
@@ -209,24 +203,27 @@ impl Prober {
             FunctionAttach::Fentry => functions::fentry(
                 function,
                 &seen,
-                |place| batch.ids(&function.name, place),
+                |place| batch.functions(&function.name, place),
                 load_fentry,
             ),
             FunctionAttach::KprobeMulti => functions::multi(function, &seen),
-        }
+        };
+        no_surer_than(way, answer)
     }
 
     fn pattern(&mut self, pattern: &str, batch: &Batch) -> Answer {
-        if let Err(no) = self.can_attach(AttachKind::KprobeMulti) {
-            return no;
+        let way = self.feature(Feature::Attach(AttachKind::KprobeMulti));
+        if let Answer::No(_) = way {
+            return way;
         }
-        match batch.filter() {
+        let answer = match batch.filter() {
             Ok(filter) if filter.matching.contains_key(pattern) => Answer::Yes,
             Ok(_) => Answer::No(format!(
                 "no function that ftrace can reach is of the pattern {pattern}"
             )),
             Err(why) => Answer::Unknown(why),
-        }
+        };
+        no_surer_than(way, answer)
     }
 
     fn lsm_hook(&mut self, name: &str, batch: &Batch) -> Answer {
@@ -260,23 +257,50 @@ impl Prober {
     }
 }
 
-/// Loads a program for the entry of a function.
-fn load_fentry(place: &Place, id: u32) -> Result<(), Refused> {
+/// What there is to attach to is of no use where it is not known whether one can attach.
+fn no_surer_than(way: Answer, place: Answer) -> Answer {
+    match (way, place) {
+        (unknown @ Answer::Unknown(_), Answer::Yes) => unknown,
+        (_, place) => place,
+    }
+}
+
+/// More registers than this, and trampolines before Linux 6.6 do not take the function (arch/x86/net/bpf_jit_comp.c).
+const FEW_REGISTERS: u32 = 6;
+
+/// Loads a program for the entry of a function. Of functions with many arguments loading does not tell, so the program
+/// is attached for a moment, which does nothing but return.
+fn load_fentry(place: &Place, function: Function) -> Result<(), Refused> {
+    let plain = |error: &std::io::Error| Refused {
+        errno: errno(error),
+        log: String::new(),
+    };
     let module = match place {
         Place::Kernel => None,
-        Place::Module(name) => Some(module_fd(name).map_err(|error| Refused {
-            errno: errno(&error),
-            log: String::new(),
-        })?),
+        Place::Module(name) => Some(module_fd(name).map_err(|error| plain(&error))?),
     };
     let trial = Trial {
         program_type: ProgramType::Tracing.number(),
         attach_type: super::features::TRACE_FENTRY,
-        attach_btf_id: id,
+        attach_btf_id: function.id,
         attach_btf: module.as_ref().and_then(Option::as_ref).map(AsFd::as_fd),
         sleepable: false,
     };
-    load(&trial, &[RETURN_ZERO, EXIT]).map(drop)
+    let program = load(&trial, &[RETURN_ZERO, EXIT])?;
+    if function.registers <= FEW_REGISTERS {
+        return Ok(());
+    }
+    match link::raw_tracepoint(program.as_fd(), None) {
+        Ok(_) => Ok(()),
+        Err(error) if errno(&error) == ENOTSUPP => Err(Refused {
+            errno: ENOTSUPP,
+            log: format!(
+                "its arguments take {} registers, more than trampolines of this kernel can",
+                function.registers
+            ),
+        }),
+        Err(error) => Err(plain(&error)),
+    }
 }
 
 fn tracepoint(tracefs: &Tracefs, category: &str, name: &str, fields: &[String]) -> Answer {
@@ -317,5 +341,23 @@ fn raw_tracepoint(tracefs: &Result<Tracefs, String>, name: &str, batch: &Batch) 
         )),
         (_, Err(why), Err(_)) => Answer::Unknown(why.clone()),
         (Err(why), ..) => Answer::Unknown(why.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_no_surer_than_the_way_to_it() {
+        let (no, unknown) = (Answer::No("no".into()), Answer::Unknown("unknown".into()));
+        for (way, place, expected) in [
+            (&Answer::Yes, &Answer::Yes, &Answer::Yes),
+            (&Answer::Yes, &no, &no),
+            (&unknown, &Answer::Yes, &unknown),
+            (&unknown, &no, &no),
+        ] {
+            assert_eq!(&no_surer_than(way.clone(), place.clone()), expected);
+        }
     }
 }

@@ -259,6 +259,12 @@ fn everything_is_data_and_the_table_has_all_of_it() {
     let socket_filter = of("socket_filter")["callable"].as_array().unwrap();
     assert!(socket_filter.iter().any(|name| name == "bpf_map_lookup_elem"));
     assert!(!socket_filter.iter().any(|name| name == "bpf_override_return"));
+    let interfaces = &json["interfaces"];
+    assert_ne!(
+        interfaces["found"].is_array(),
+        interfaces["why"].is_string(),
+        "{interfaces}"
+    );
     let (success, table, _) = facts(&[]);
     assert!(success);
     for row in features {

@@ -8,7 +8,7 @@ use bpfleet_fit::{
 use serde::Serialize;
 
 use super::questions::Row;
-use crate::facts::{FactPaths, KernelBtf, Prober, System, btf_modules, secure_boot};
+use crate::facts::{FactPaths, Interface, KernelBtf, Prober, System, btf_modules, interfaces, secure_boot};
 
 /// The facts of the status, and more that only a person on the node wants. docs/facts.md describes it.
 #[derive(Debug, Serialize)]
@@ -39,6 +39,21 @@ pub struct Everything {
     /// With `--all`: the helpers that programs can call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helpers: Option<Vec<Helpers>>,
+    /// With `--all`: what drivers of this network namespace's interfaces can do with XDP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<Interfaces>,
+}
+
+/// Interfaces, or why the kernel does not tell.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Interfaces {
+    /// Each with what its driver can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Vec<Interface>>,
+    /// Why they are not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Something that has a path, or a reason why not.
@@ -133,6 +148,16 @@ impl Everything {
                     .iter()
                     .map(|program| helpers(prober, *program))
                     .collect()
+            }),
+            interfaces: all.then(|| match interfaces() {
+                Ok(found) => Interfaces {
+                    found: Some(found),
+                    why: None,
+                },
+                Err(why) => Interfaces {
+                    found: None,
+                    why: Some(why),
+                },
             }),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bpfleet_crds::node::{Fact, NodeFacts};
 
 use super::{
-    everything::{Everything, Helpers, Place},
+    everything::{Everything, Helpers, Interfaces, Place},
     questions::{Answered, Row},
 };
 use crate::facts::{Jit, MemoryLimit, Unprivileged};
@@ -46,6 +46,7 @@ pub fn everything(everything: &Everything) -> String {
     if let Some(helpers) = &everything.helpers {
         heading(&mut text, "HELPERS BY TYPE OF PROGRAM");
         helpers.iter().for_each(|of| list(&mut text, of));
+        pairs(&mut text, "XDP BY INTERFACE", &interfaces(everything));
     } else {
         text.push_str("\nHelpers: --all, or --feature helper/NAME for one. Functions: --function NAME.\n");
     }
@@ -167,6 +168,28 @@ fn system(everything: &Everything) -> Vec<(&'static str, String)> {
             },
         ),
     ]
+}
+
+fn interfaces(everything: &Everything) -> Vec<(&str, String)> {
+    let Some(Interfaces { found, why }) = &everything.interfaces else {
+        return Vec::new();
+    };
+    match found {
+        Some(found) => found
+            .iter()
+            .map(|interface| {
+                let xdp = match interface.xdp.as_slice() {
+                    [] => "generic only".to_owned(),
+                    actions => actions.join(", "),
+                };
+                (interface.name.as_str(), xdp)
+            })
+            .collect(),
+        None => vec![(
+            "all interfaces",
+            format!("Unknown ({})", why.as_deref().unwrap_or_default()),
+        )],
+    }
 }
 
 fn unknown() -> String {

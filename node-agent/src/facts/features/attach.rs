@@ -59,15 +59,21 @@ impl Features {
                 self.plain(ProgramType::Kprobe)?;
                 kprobes(event_source("kprobe", "kprobes (CONFIG_KPROBE_EVENTS, 4.17)")?)
             }
-            AttachKind::KprobeMulti => self.multi(attach_type::TRACE_KPROBE_MULTI, Impossible::Function)?,
-            AttachKind::KprobeSession => {
-                self.multi(attach_type::TRACE_KPROBE_SESSION, Impossible::Function)?
+            AttachKind::KprobeMulti => {
+                self.multi(kind, attach_type::TRACE_KPROBE_MULTI, Impossible::Function)?
             }
-            AttachKind::UprobeMulti => self.multi(attach_type::TRACE_UPROBE_MULTI, Impossible::Binary)?,
-            AttachKind::UprobeSession => self.multi(attach_type::TRACE_UPROBE_SESSION, Impossible::Binary)?,
+            AttachKind::KprobeSession => {
+                self.multi(kind, attach_type::TRACE_KPROBE_SESSION, Impossible::Function)?
+            }
+            AttachKind::UprobeMulti => {
+                self.multi(kind, attach_type::TRACE_UPROBE_MULTI, Impossible::Binary)?
+            }
+            AttachKind::UprobeSession => {
+                self.multi(kind, attach_type::TRACE_UPROBE_SESSION, Impossible::Binary)?
+            }
             AttachKind::Fentry => self.trampoline(attach_type::TRACE_FENTRY)?,
             AttachKind::Fexit => self.trampoline(attach_type::TRACE_FEXIT)?,
-            AttachKind::FmodRet => self.trampoline(attach_type::MODIFY_RETURN)?,
+            AttachKind::FmodRet => self.modify_return()?,
             AttachKind::Lsm => {
                 let id = self.targets()?.lsm;
                 self.lsm(attach_type::LSM_MAC, id)?
@@ -94,6 +100,7 @@ impl Features {
                 }
             }
             AttachKind::PerfLink => self.link(
+                kind,
                 ProgramType::Tracepoint,
                 attach_type::PERF_EVENT,
                 Impossible::Descriptor,
@@ -109,6 +116,7 @@ impl Features {
                 told_by("attaching to cgroups", attached, &[libc::EBADF])
             }
             AttachKind::CgroupLink => self.link(
+                kind,
                 ProgramType::CgroupSkb,
                 attach_type::CGROUP_INET_INGRESS,
                 Impossible::Descriptor,
@@ -116,30 +124,35 @@ impl Features {
             )?,
             // EBUSY and EEXIST: somebody's program is on the loopback interface, and the kernel got as far as that.
             AttachKind::XdpLink => self.link(
+                kind,
                 ProgramType::Xdp,
                 attach_type::XDP,
                 Impossible::NativeXdpOnLoopback,
                 &[libc::EOPNOTSUPP, libc::EBUSY, libc::EEXIST],
             )?,
             AttachKind::Tcx => self.link(
+                kind,
                 ProgramType::SchedCls,
                 attach_type::TCX_INGRESS,
                 Impossible::Interface,
                 &[libc::ENODEV],
             )?,
             AttachKind::Netkit => self.link(
+                kind,
                 ProgramType::SchedCls,
                 attach_type::NETKIT_PRIMARY,
                 Impossible::Interface,
                 &[libc::ENODEV],
             )?,
             AttachKind::Netfilter => self.link(
+                kind,
                 ProgramType::Netfilter,
                 attach_type::NETFILTER,
                 Impossible::NetfilterFamily,
                 &[libc::EAFNOSUPPORT],
             )?,
             AttachKind::Netns => self.link(
+                kind,
                 ProgramType::FlowDissector,
                 attach_type::FLOW_DISSECTOR,
                 Impossible::Descriptor,
@@ -151,7 +164,7 @@ impl Features {
                 Answer::Yes
             }
             AttachKind::StructOpsLink => told_by(
-                "making linked struct_ops maps",
+                "links of struct_ops tables",
                 map::linked_struct_ops(),
                 &[ENOTSUPP],
             ),
@@ -180,6 +193,7 @@ impl Features {
 
     fn link(
         &self,
+        kind: AttachKind,
         program: ProgramType,
         attach_type: u32,
         target: Impossible,
@@ -187,16 +201,16 @@ impl Features {
     ) -> Result<Answer, Answer> {
         let program = self.plain(program)?;
         let refused = link::refusal(program.as_fd(), attach_type, target);
-        Ok(told_by("making such links", refused, known))
+        Ok(told_by(&format!("links of {kind}"), refused, known))
     }
 
     /// Kernels before these links take the program, since they do not look at its attach type.
-    fn multi(&self, attach_type: u32, target: Impossible) -> Result<Answer, Answer> {
+    fn multi(&self, kind: AttachKind, attach_type: u32, target: Impossible) -> Result<Answer, Answer> {
         let trial = Trial {
             attach_type,
             ..program::trial(ProgramType::Kprobe)
         };
-        let program = self.load("loading programs for such links", &trial)?;
+        let program = self.load(&format!("loading programs of {kind}"), &trial)?;
         // A name that is no function's is not found among them, whichever way it is looked for; a directory is no
         // binary.
         let known = match target {
@@ -204,23 +218,38 @@ impl Features {
             _ => &[libc::ESRCH, libc::ENOENT],
         };
         let refused = link::refusal(program.as_fd(), attach_type, target);
-        Ok(told_by("making such links", refused, known))
+        Ok(told_by(&format!("links of {kind}"), refused, known))
     }
 
     /// Loading alone does not tell: architectures get trampolines later (arm64: 6.0), and only attaching asks for
     /// one. So a function that only the kernel's own tests call is attached to, and let go.
     fn trampoline(&mut self, attach_type: u32) -> Result<Answer, Answer> {
         let targets = *self.targets()?;
-        let test = match attach_type {
-            attach_type::MODIFY_RETURN => targets.modify_return_test,
-            _ => targets.fentry_test,
-        };
-        let any = test.or(targets.function);
-        let program = self.typed(ProgramType::Tracing, attach_type, any, "functions")?;
-        if test.is_none() {
+        let function = targets.fentry_test.or(targets.function);
+        let program = self.typed(ProgramType::Tracing, attach_type, function, "functions")?;
+        if targets.fentry_test.is_none() {
             return Ok(Answer::Yes);
         }
         Ok(trampoline(link::raw_tracepoint(program.as_fd(), None).map(drop)))
+    }
+
+    /// A function of the kernel's tests can be modified only where errors can be injected
+    /// (CONFIG_FUNCTION_ERROR_INJECTION), a security hook anywhere (kernel/bpf/verifier.c,
+    /// check_attach_modify_return). Whether there are trampolines, fentry tells.
+    fn modify_return(&mut self) -> Result<Answer, Answer> {
+        let targets = *self.targets()?;
+        let load = |id| {
+            self.typed(
+                ProgramType::Tracing,
+                attach_type::MODIFY_RETURN,
+                id,
+                "such functions",
+            )
+        };
+        if load(targets.modify_return_test).is_err() {
+            load(targets.security_function)?;
+        }
+        Ok(self.answer(Feature::Attach(AttachKind::Fentry)))
     }
 
     fn lsm(&mut self, attach_type: u32, id: Option<u32>) -> Result<Answer, Answer> {

@@ -16,7 +16,7 @@ use bpfleet_fit::{
 use nix::sys::resource::{Resource, setrlimit};
 
 pub use attach::event_source;
-pub use program::attach_type::TRACE_FENTRY;
+pub use program::{attach_type::TRACE_FENTRY, trial as program_trial};
 
 use self::{helper::Callable, targets::Targets};
 use super::{btf::KernelBtf, security};

@@ -1,6 +1,6 @@
 //! What trial programs attach to in the kernel's BTF.
 
-use btf::Btf;
+use btf::{Btf, Kind};
 
 use super::program::attach_type;
 use crate::{
@@ -15,6 +15,8 @@ use bpfleet_fit::feature::ProgramType;
 /// Functions that only tests of the kernel call (net/bpf/test_run.c): attaching to them for a moment hurts nobody.
 const FENTRY_TEST: &str = "bpf_fentry_test1";
 const MODIFY_RETURN_TEST: &str = "bpf_modify_return_test";
+/// Functions whose return value can be changed begin so (kernel/bpf/verifier.c, check_attach_modify_return).
+const SECURITY: &[u8] = b"security_";
 /// Functions that every kernel has, for loading only.
 const USUAL: [&str; 3] = ["vfs_read", "do_exit", "schedule"];
 /// Hooks that may sleep, and hooks that cgroups can have.
@@ -30,6 +32,8 @@ pub struct Targets {
     pub fentry_test: Option<u32>,
     /// One whose return value can be changed without harm.
     pub modify_return_test: Option<u32>,
+    /// One whose return value can be changed.
+    pub security_function: Option<u32>,
     /// Any function.
     pub function: Option<u32>,
     /// A security hook.
@@ -66,10 +70,14 @@ impl Targets {
                 typedefs: [TRACEPOINT].into(),
             },
         );
-        let function = |name: &str| found.functions.get(name)?.first().copied();
+        let function = |name: &str| found.functions.get(name)?.first().map(|function| function.id);
         Ok(Self {
             fentry_test: function(FENTRY_TEST),
             modify_return_test: function(MODIFY_RETURN_TEST),
+            security_function: btf
+                .types()
+                .find(|t| t.kind() == Kind::Func && t.name_bytes().starts_with(SECURITY))
+                .map(|t| t.id()),
             function: USUAL.into_iter().find_map(function),
             lsm: function(LSM_HOOK),
             lsm_cgroup: function(LSM_CGROUP_HOOK),

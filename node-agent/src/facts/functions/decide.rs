@@ -4,7 +4,7 @@ use bpfleet_fit::{function::KernelFunction, question::Answer};
 
 use super::{ModuleState, Place};
 use crate::{
-    facts::{features, near, refusal},
+    facts::{features, near, refusal, types::Function},
     kernel::probe::load::Refused,
 };
 
@@ -170,20 +170,20 @@ pub fn kprobe(
 }
 
 /// By fentry and fexit: exactly one function in BTF, a program that loads for it, and a place that ftrace can reach,
-/// since loading takes functions that attaching refuses. `ids` looks in the BTF of the kernel or the module, `load`
-/// tries.
+/// since loading takes functions that attaching refuses. `types` looks in the BTF of the kernel or the module,
+/// `load` tries.
 pub fn fentry(
     function: &KernelFunction,
     seen: &Seen,
-    ids: impl FnOnce(&Place) -> Result<Vec<u32>, Answer>,
-    load: impl FnOnce(&Place, u32) -> Result<(), Refused>,
+    types: impl FnOnce(&Place) -> Result<Vec<Function>, Answer>,
+    load: impl FnOnce(&Place, Function) -> Result<(), Refused>,
 ) -> Answer {
     let decide = || -> Result<Answer, Answer> {
         let place = place(function, seen)?;
         let name = &function.name;
-        let ids = ids(&place)?;
-        let id = match ids.as_slice() {
-            [id] => *id,
+        let types = types(&place)?;
+        let found = match types.as_slice() {
+            [one] => *one,
             [] => {
                 return Err(Answer::No(format!(
                     "BTF of {place} does not describe {name}; a kprobe does not need that"
@@ -200,8 +200,8 @@ pub fn fentry(
         if let Err(no @ Answer::No(_)) = reached {
             return Err(no);
         }
-        if let Err(refused) = load(&place, id) {
-            return Err(features::refused("loading a program for it", &refused));
+        if let Err(refused) = load(&place, found) {
+            return Err(features::refused("a program for it", &refused));
         }
         reached.map(|()| Answer::Yes)
     };

@@ -20,6 +20,8 @@ const OWN_PREFIXES: [&str; 2] = ["__pfx_", "__cfi_"];
 pub struct Symbols {
     /// Functions of exactly this name.
     pub functions: BTreeMap<String, Vec<Place>>,
+    /// Addresses of those that are there once, where this process may see them.
+    pub addresses: BTreeMap<String, u64>,
     /// What the compiler made of functions of this name: `do_x.isra.0`.
     pub parts: BTreeMap<String, BTreeSet<String>>,
     /// Names that are no function's: variables.
@@ -29,6 +31,7 @@ pub struct Symbols {
 /// A line of kallsyms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Symbol<'a> {
+    address: u64,
     name: &'a str,
     function: bool,
     place: Place,
@@ -38,12 +41,13 @@ struct Symbol<'a> {
 /// eBPF programs and trampolines have symbols as well.
 fn symbol(line: &str) -> Option<Symbol<'_>> {
     let mut words = line.split_ascii_whitespace();
-    let (_, kind, name) = (words.next()?, words.next()?, words.next()?);
+    let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
     let place = place(words.next());
     if place.is("bpf") || matches!(&place, Place::Module(name) if name.starts_with("__builtin__")) {
         return None;
     }
     Some(Symbol {
+        address: u64::from_str_radix(address, 16).unwrap_or(0),
         name,
         function: matches!(kind, "t" | "T" | "w" | "W"),
         place,
@@ -58,6 +62,11 @@ pub fn scan(reader: impl BufRead, wanted: &BTreeSet<String>) -> io::Result<Symbo
         if wanted.contains(symbol.name) {
             if symbol.function {
                 let places = found.functions.entry(symbol.name.to_owned()).or_default();
+                if places.is_empty() && symbol.address != 0 {
+                    found.addresses.insert(symbol.name.to_owned(), symbol.address);
+                } else {
+                    found.addresses.remove(symbol.name);
+                }
                 if places.len() < MAX_PLACES {
                     places.push(symbol.place);
                 }
@@ -77,6 +86,21 @@ pub fn scan(reader: impl BufRead, wanted: &BTreeSet<String>) -> io::Result<Symbo
             if parts.len() < MAX_PARTS {
                 parts.insert(symbol.name.to_owned());
             }
+        }
+    })?;
+    Ok(found)
+}
+
+/// Every name of the functions at these addresses.
+pub fn aliases(reader: impl BufRead, addresses: &BTreeSet<u64>) -> io::Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    lines(reader, |line| {
+        if let Some(symbol) = symbol(line)
+            && symbol.function
+            && addresses.contains(&symbol.address)
+            && found.len() < MAX_PLACES * addresses.len()
+        {
+            found.insert(symbol.name.to_owned(), symbol.address);
         }
     })?;
     Ok(found)
@@ -164,12 +188,22 @@ nonsense
 
     #[test]
     fn zeros_for_addresses_change_nothing() {
-        let hidden = TEXT.replace("ffffffff8100", "000000000000");
-        let names = wanted(&["do_unlinkat", "helper"]);
+        let hidden: String = TEXT
+            .lines()
+            .map(|line| match line.split_once(' ') {
+                Some((_, rest)) => format!("0000000000000000 {rest}\n"),
+                None => format!("{line}\n"),
+            })
+            .collect();
+        let names = wanted(&["do_unlinkat", "helper", "gone"]);
+        let seen = scan(TEXT.as_bytes(), &names).unwrap();
         assert_eq!(
-            scan(hidden.as_bytes(), &names).unwrap(),
-            scan(TEXT.as_bytes(), &names).unwrap()
+            seen.addresses,
+            [("do_unlinkat".to_owned(), 0xffff_ffff_8100_0000)].into()
         );
+        let unseen = scan(hidden.as_bytes(), &names).unwrap();
+        assert!(unseen.addresses.is_empty());
+        assert_eq!((unseen.functions, unseen.parts), (seen.functions, seen.parts));
     }
 
     #[test]
@@ -178,6 +212,18 @@ nonsense
         assert_eq!(near["do_unlinkatt"], ["do_unlinkat"]);
         assert_eq!(near["helpr"], ["helper"]);
         assert!(near["unlike_any"].is_empty());
+    }
+
+    #[test]
+    fn other_names_of_a_function_are_found_by_its_address() {
+        let text =
+            "ffffffff81000000 T __x64_sys_sync\nffffffff81000000 T __ia32_sys_sync\nffffffff81000010 T x\n";
+        let addresses = [0xffff_ffff_8100_0000].into();
+        let names: Vec<String> = aliases(text.as_bytes(), &addresses)
+            .unwrap()
+            .into_keys()
+            .collect();
+        assert_eq!(names, ["__ia32_sys_sync", "__x64_sys_sync"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 
 pub use decide::{Seen, fentry, kprobe, multi};
 pub use filter::{Filter, scan as scan_filter};
-pub use kallsyms::{Symbols, near, scan as scan_symbols};
+pub use kallsyms::{Symbols, aliases, near, scan as scan_symbols};
 pub use syscall::{answer as syscall, names as syscall_names, prefix as syscall_prefix};
 
 /// Names of functions and how often and where each is.

@@ -1,5 +1,7 @@
 use super::*;
 
+const ONE: Function = Function { id: 7, registers: 1 };
+
 fn seen(places: &[&str]) -> Seen {
     let places: Vec<Place> = places
         .iter()
@@ -26,7 +28,7 @@ fn function(name: &str) -> KernelFunction {
 fn all(name: &str, seen: &Seen) -> [Answer; 3] {
     [
         kprobe(&function(name), seen, |_| Ok(())),
-        fentry(&function(name), seen, |_| Ok(vec![7]), |_, _| Ok(())),
+        fentry(&function(name), seen, |_| Ok(vec![ONE]), |_, _| Ok(())),
         multi(&function(name), seen),
     ]
 }
@@ -175,7 +177,7 @@ fn fentry_wants_btf_ftrace_and_a_load() {
         errno,
         log: log.to_owned(),
     };
-    let go = |ids: Vec<u32>, reachable: Reachable, load: Result<(), Refused>| {
+    let go = |ids: Vec<Function>, reachable: Reachable, load: Result<(), Refused>| {
         let seen = Seen {
             reachable,
             ..seen(&[""])
@@ -183,22 +185,22 @@ fn fentry_wants_btf_ftrace_and_a_load() {
         fentry(&function("f"), &seen, |_| Ok(ids), |_, _| load)
     };
     let here = || Ok(vec![Place::Kernel]);
-    assert_eq!(go(vec![7], here(), Ok(())), Answer::Yes);
+    assert_eq!(go(vec![ONE], here(), Ok(())), Answer::Yes);
     assert!(why(&go(vec![], here(), Ok(()))).contains("does not describe f"));
-    assert!(why(&go(vec![7, 8], here(), Ok(()))).contains("has 2 functions f"));
+    assert!(why(&go(vec![ONE, ONE], here(), Ok(()))).contains("has 2 functions f"));
     // A load alone takes functions that attaching refuses.
-    assert!(why(&go(vec![7], Ok(vec![]), Ok(()))).contains("ftrace cannot reach f"));
-    assert!(why(&go(vec![7], Ok(vec![Place::Kernel; 2]), Ok(()))).contains("2 times"));
+    assert!(why(&go(vec![ONE], Ok(vec![]), Ok(()))).contains("ftrace cannot reach f"));
+    assert!(why(&go(vec![ONE], Ok(vec![Place::Kernel; 2]), Ok(()))).contains("2 times"));
     let log = "func 'f' arg5 type STRUCT is not supported\n";
-    assert!(why(&go(vec![7], here(), Err(refused(libc::EINVAL, log)))).contains("arg5"));
+    assert!(why(&go(vec![ONE], here(), Err(refused(libc::EINVAL, log)))).contains("arg5"));
     // Not known is not No, but a certain No is not hidden by it.
     let without = || Err("tracefs is not mounted".to_owned());
     assert_eq!(
-        go(vec![7], without(), Ok(())),
+        go(vec![ONE], without(), Ok(())),
         Answer::Unknown("tracefs is not mounted".to_owned())
     );
-    assert!(why(&go(vec![7], without(), Err(refused(libc::EINVAL, log)))).contains("arg5"));
-    let answer = go(vec![7], here(), Err(refused(libc::EPERM, "")));
+    assert!(why(&go(vec![ONE], without(), Err(refused(libc::EINVAL, log)))).contains("arg5"));
+    let answer = go(vec![ONE], here(), Err(refused(libc::EPERM, "")));
     assert!(matches!(answer, Answer::Unknown(_)), "{answer:?}");
     let answer = fentry(
         &function("f"),

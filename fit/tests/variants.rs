@@ -1,5 +1,7 @@
 //! Which variants a node may use.
 
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
 use bpfleet_crds::BpfRevisionSpec;
 use bpfleet_fit::{
     Candidate, candidates,

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # demo.sh: the whole way on this machine, from kubectl apply to a program in the kernel and back.
 #
-# KEEP=1 leaves everything up at the end and says how to use it.
+# KEEP=1 leaves everything up at the end and says how to use it. KERNELS names the kernels that are booted beside this
+# machine's own ('bpfleet-e2e vm --list'); KERNELS= boots none.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/demo-lib.sh"
@@ -10,8 +11,12 @@ PATH=$PATH:/usr/sbin:/sbin
 [ "$(id -u)" -eq 0 ] || die "the demo loads eBPF programs and mounts a bpffs: run as root (sudo -E make demo)"
 
 example=execcount
+kernels=${KERNELS-v5-10 newest}
 map=counts
 namespace=bpfleet-system
+fleet_columns='NODE:.metadata.name,KERNEL:.status.facts.kernelRelease,BTF:.status.facts.btf.kernel'
+fleet_columns+=',PROGRAM:.status.programs[*].name,VARIANT:.status.programs[*].variant'
+fleet_columns+=',HOOKS:.status.programs[*].hooksAttached'
 state=${TMPDIR:-/tmp}/bpfleet-demo-$$
 begun=$SECONDS
 nothing_stays
@@ -72,8 +77,12 @@ compile "examples/$example/$example-v2.bpf.c" "$work/v2.o"
 
 # ---- 2. start
 
-step "2. starting etcd, the API server, operator and an agent on loopback"
-start_harness 180 up
+step "2. starting etcd, the API server, operator and agents: on this machine, and in guests with kernels of their own"
+guests=()
+for kernel in $kernels; do guests+=(--vm "$kernel"); done
+# The first time the kernels are fetched from Debian.
+start_harness 600 up "${guests[@]}"
+show "$KUBECTL" get bpfnodes
 pins=$PIN_ROOT_LOCAL
 counts=$pins/$example/maps/$map
 
@@ -87,6 +96,8 @@ put_object "$work/v1.o"
 show "$KUBECTL" apply -f "$manifest"
 show "$KUBECTL" wait --for=condition=Ready --timeout=60s "bpfprogram/$example"
 show "$KUBECTL" get bpfprograms,bpfnodes,bpfrevisions
+step "   one BpfProgram, a kernel each: what each node runs"
+show "$KUBECTL" get bpfnodes -o custom-columns="$fleet_columns"
 
 step "4. the program at work: map '$map' at $counts"
 counters_move

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bpfleet_e2e::error::{Result, write_file};
+use bpfleet_e2e::error::{Error, Result, write_file};
 use bpfleet_e2e::real::{NodeOptions, inner};
 use bpfleet_e2e::scratch::Scratch;
-use bpfleet_e2e::vm::guest;
+use bpfleet_e2e::vm::{self, GuestOptions, guest};
 use bpfleet_e2e::{
     Agent, AgentOptions, Cluster, ControlPlane, Operator, OperatorOptions, RealCluster, RealOptions, tools,
 };
@@ -52,6 +52,9 @@ struct Up {
     /// Name of a node that gets an agent on this machine; may be given several times.
     #[arg(long = "node", default_value = "local")]
     nodes: Vec<String>,
+    /// A kernel of `bpfleet-e2e vm --list`, booted as a node of its name; may be given several times.
+    #[arg(long = "vm", value_name = "KERNEL")]
+    vms: Vec<String>,
     /// Registries (HOST:PORT) from which the operator pulls over plain HTTP.
     #[arg(long = "insecure-registry")]
     insecure_registries: Vec<String>,
@@ -151,8 +154,32 @@ fn run(up: &Up) -> Result<()> {
         let _ = writeln!(env, "PIN_ROOT_{variable}={}", quoted(&agent.pin_root()));
         running.push((agent, node));
     }
+    let specs = up
+        .vms
+        .iter()
+        .map(|name| vm::find(name))
+        .collect::<Result<Vec<_>>>()?;
+    let guests = if specs.is_empty() {
+        Vec::new()
+    } else {
+        let kernels = vm::ensure(&specs)?;
+        progress.done("kernels");
+        // They boot side by side.
+        let options = GuestOptions::default();
+        let started = std::thread::scope(|scope| {
+            let starting: Vec<_> = kernels
+                .iter()
+                .zip(&up.vms)
+                .map(|(kernel, name)| scope.spawn(|| cluster.add_vm(name, kernel, &options)))
+                .collect();
+            starting.into_iter().map(join).collect::<Result<Vec<_>>>()
+        })?;
+        progress.done(&format!("guests {}", up.vms.join(", ")));
+        started
+    };
     write_file(&cluster.plane().scratch().path().join("env"), env)?;
     let stopped = stop.wait();
+    drop(guests);
     // Agents before their nodes, both before the operator and the control plane.
     for (agent, node) in running {
         drop(agent);
@@ -160,6 +187,13 @@ fn run(up: &Up) -> Result<()> {
     }
     drop(operator);
     stopped
+}
+
+/// What a thread that boots a guest came to.
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(Error::Other("the thread that boots a guest panicked".into())))
 }
 
 fn run_real(real: &Real) -> Result<()> {

@@ -11,18 +11,19 @@ use bpfleet_crds::node::{BtfFacts, Fact};
 use bpfleet_fit::{feature::ProgramType, question::Answer};
 
 use super::{FactPaths, features, refusal};
-use crate::kernel::probe::{
-    self, btf as kernel,
-    buffer::Buffer,
-    load::{EXIT, RETURN_ZERO, Refused, load},
+use crate::kernel::{
+    btf as kernel,
+    probe::{
+        self,
+        buffer::Buffer,
+        load::{Refused, load, return_zero},
+    },
 };
 
 /// Where the kernel shows its own BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// Most bytes of BTF that are read; a kernel's has some 5 MiB.
 pub const MAX_BYTES: usize = 64 << 20;
-/// Most BTF objects that are looked at; each loaded program can have one.
-const MAX_IDS: usize = 65_536;
 /// Longest `detail` of the facts.
 const MAX_DETAIL: usize = 255;
 
@@ -112,7 +113,7 @@ pub fn kernel_btf(paths: &FactPaths) -> KernelBtf {
         };
     }
     let mut found = None;
-    let listed = each_kernel_btf(|info, _| {
+    let listed = kernel::each(|info, _| {
         if info.name == "vmlinux" {
             found = Some(KernelBtf::Id {
                 id: info.id,
@@ -125,7 +126,7 @@ pub fn kernel_btf(paths: &FactPaths) -> KernelBtf {
         (Some(found), _) => found,
         (None, Ok(())) => {
             let trial = features::program_trial(ProgramType::Tracing);
-            without_id(load(&trial, &[RETURN_ZERO, EXIT]).map(drop))
+            without_id(load(&trial, &return_zero()).map(drop))
         }
         // Before 4.18 there are no ids of BTF at all.
         (None, Err(error)) if probe::errno(&error) == libc::EINVAL => KernelBtf::None,
@@ -155,24 +156,6 @@ fn without_id(tracing: Result<(), Refused>) -> KernelBtf {
     KernelBtf::None
 }
 
-/// Calls `look` with every BTF of the kernel and its modules until it returns false.
-fn each_kernel_btf(mut look: impl FnMut(&kernel::Info, OwnedFd) -> bool) -> io::Result<()> {
-    let mut id = 0;
-    for _ in 0..MAX_IDS {
-        let Some(next) = kernel::next_id(id)? else {
-            return Ok(());
-        };
-        id = next;
-        // It may have gone since.
-        let Ok(fd) = kernel::open(id) else { continue };
-        let info = kernel::info(fd.as_fd())?;
-        if info.kernel && !look(&info, fd) {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
 /// Names of the modules whose BTF the kernel has, sorted. They come and go with the modules.
 pub fn module_names() -> io::Result<Vec<String>> {
     let mut names: Vec<String> = match fs::read_dir("/sys/kernel/btf") {
@@ -184,7 +167,7 @@ pub fn module_names() -> io::Result<Vec<String>> {
         Err(_) => Vec::new(),
     };
     if names.is_empty() && !Path::new(VMLINUX).exists() {
-        each_kernel_btf(|info, _| {
+        kernel::each(|info, _| {
             if info.name != "vmlinux" {
                 names.push(info.name.clone());
             }
@@ -217,14 +200,10 @@ pub fn module_bytes(module: &str) -> io::Result<Option<Buffer>> {
 /// # Errors
 /// If BTF objects cannot be listed.
 pub fn module_fd(module: &str) -> io::Result<Option<OwnedFd>> {
-    let mut found = None;
-    each_kernel_btf(|info, fd| {
-        if info.name == module && module != "vmlinux" {
-            found = Some(fd);
-        }
-        found.is_none()
-    })?;
-    Ok(found)
+    if module == "vmlinux" {
+        return Ok(None);
+    }
+    kernel::by_name(module)
 }
 
 fn room_for(size: u64) -> io::Result<Buffer> {
@@ -277,7 +256,7 @@ mod tests {
             return;
         };
         let mut found = None;
-        each_kernel_btf(|info, _| {
+        kernel::each(|info, _| {
             if info.name == "vmlinux" {
                 found = Some(info.id);
             }

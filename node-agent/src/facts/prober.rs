@@ -23,7 +23,7 @@ use super::{
 };
 use crate::kernel::probe::{
     ENOTSUPP, errno, link,
-    load::{EXIT, RETURN_ZERO, Refused, Trial, load},
+    load::{Refused, Trial, load, return_zero},
     perf,
 };
 
@@ -286,7 +286,7 @@ fn load_fentry(place: &Place, function: Function) -> Result<(), Refused> {
         attach_btf: module.as_ref().and_then(Option::as_ref).map(AsFd::as_fd),
         sleepable: false,
     };
-    let program = load(&trial, &[RETURN_ZERO, EXIT])?;
+    let program = load(&trial, &return_zero())?;
     if function.registers <= FEW_REGISTERS {
         return Ok(());
     }

@@ -19,8 +19,6 @@ const BPF_TRACE_KPROBE_SESSION: u32 = 56;
 const BPF_TRACE_UPROBE_SESSION: u32 = 57;
 /// `BPF_F_KPROBE_MULTI_RETURN` and `BPF_F_UPROBE_MULTI_RETURN`.
 const RETURN: u32 = 1;
-/// `BPF_F_NETFILTER_IP_DEFRAG`.
-const DEFRAGMENT: u32 = 1;
 
 /// Attaches fentry, fexit, fmod_ret, LSM, tp_btf: what they attach to was said when they were loaded
 /// (BPF_RAW_TRACEPOINT_OPEN, 5.5; every kernel since takes it). A cookie needs BPF_LINK_CREATE (5.19).
@@ -159,37 +157,7 @@ pub fn uprobe_multi(program: BorrowedFd<'_>, places: &UserPlaces<'_>, when: When
     create(&mut attr)
 }
 
-/// Where in netfilter a program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NetfilterHook {
-    /// `NFPROTO_IPV4` (2) or `NFPROTO_IPV6` (10).
-    pub family: u32,
-    /// `enum nf_inet_hooks`: 0 is pre-routing, 4 post-routing.
-    pub hook: u32,
-    /// Lower ones run first; neither the lowest nor the highest is allowed.
-    pub priority: i32,
-    /// Fragments are put together before.
-    pub defragment: bool,
-}
-
-/// Attaches to netfilter in this process' network namespace (6.4).
-pub fn netfilter(program: BorrowedFd<'_>, hook: NetfilterHook) -> io::Result<OwnedFd> {
-    let mut attr = new(program, bpf_attach_type::BPF_NETFILTER as u32);
-    // SAFETY: writing fields of a zeroed union of plain data.
-    let fields = unsafe { &mut attr.link_create.__bindgen_anon_3.netfilter };
-    fields.pf = hook.family;
-    fields.hooknum = hook.hook;
-    fields.priority = hook.priority;
-    fields.flags = if hook.defragment { DEFRAGMENT } else { 0 };
-    create(&mut attr)
-}
-
-/// Registers a table of operations that was made with `BPF_F_LINK` (6.4).
-pub fn struct_ops(map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    create(&mut new(map, bpf_attach_type::BPF_STRUCT_OPS as u32))
-}
-
-/// A link of a program, or of a map, that is not attached to anything yet.
+/// A link of a program that is not attached to anything yet.
 fn new(program: BorrowedFd<'_>, attach_type: u32) -> bpf_attr {
     let mut attr = zeroed();
     attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;

@@ -69,8 +69,6 @@ pub struct MapCreate<'a> {
     pub btf_value_type_id: u32,
     /// Type of its value in the kernel, for tables of operations, or 0.
     pub btf_vmlinux_value_type_id: u32,
-    /// BTF of the module that has this type; the kernel's own if there is none.
-    pub value_type_module: Option<BorrowedFd<'a>>,
 }
 
 impl MapCreate<'_> {
@@ -94,7 +92,6 @@ impl MapCreate<'_> {
         fields.btf_key_type_id = self.btf_key_type_id;
         fields.btf_value_type_id = self.btf_value_type_id;
         fields.btf_vmlinux_value_type_id = self.btf_vmlinux_value_type_id;
-        fields.value_type_btf_obj_fd = raw(self.value_type_module);
         owned(bpf(bpf_cmd::BPF_MAP_CREATE, &mut attr)?)
     }
 }

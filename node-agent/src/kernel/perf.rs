@@ -122,19 +122,7 @@ pub enum KernelPlace<'a> {
 /// An event of the kernel's reaching an instruction, or of the function there returning. Its errors are those of
 /// perf_event_open(2), but [`io::ErrorKind::Unsupported`] where the kernel has no kprobes at all.
 pub fn kprobe_event(place: KernelPlace<'_>, on_return: bool) -> io::Result<OwnedFd> {
-    kprobe_opened(place, on_return, false)
-}
-
-/// Tries whether a kprobe can be attached, which no list tells for sure: the kernel registers one, switched off,
-/// and takes it back. ENOENT: no such function; EADDRNOTAVAIL: several; EINVAL: not one that kprobes may be in;
-/// EILSEQ: not the begin of an instruction (as kernels from 5.10 to 7.3 answer).
-pub fn probe_kprobe(place: KernelPlace<'_>, on_return: bool) -> io::Result<()> {
-    kprobe_opened(place, on_return, true).map(drop)
-}
-
-fn kprobe_opened(place: KernelPlace<'_>, on_return: bool, disabled: bool) -> io::Result<OwnedFd> {
     let mut attr = probe(KPROBE_PMU, "kprobes", on_return)?;
-    attr.set_disabled(disabled.into());
     let function;
     match place {
         KernelPlace::Function { name, offset } => {
@@ -196,7 +184,7 @@ fn probe(source: &str, what: &str, on_return: bool) -> io::Result<perf_event_att
 }
 
 /// Zeroed attributes of this type.
-fn attributes(type_: u32) -> io::Result<perf_event_attr> {
+pub(super) fn attributes(type_: u32) -> io::Result<perf_event_attr> {
     // SAFETY: perf_event_attr is a struct of plain integers; all zero bits are a valid value.
     let mut attr: perf_event_attr = unsafe { mem::zeroed() };
     attr.size = u32::try_from(mem::size_of::<perf_event_attr>()).map_err(io::Error::other)?;
@@ -218,7 +206,7 @@ fn open(type_: u32, config: u64, sample: SamplePolicy, cpu: u32) -> io::Result<O
 }
 
 /// Opens an event on one CPU, for every process.
-fn open_attributes(attr: &mut perf_event_attr, cpu: u32) -> io::Result<OwnedFd> {
+pub(super) fn open_attributes(attr: &mut perf_event_attr, cpu: u32) -> io::Result<OwnedFd> {
     // SAFETY: `attr` is initialised, carries its own size, and outlives the call, as does what it points to.
     let fd = unsafe {
         libc::syscall(
@@ -262,7 +250,7 @@ mod tests {
             name: "no_such_function",
             offset: 0,
         };
-        let error = probe_kprobe(place, false).unwrap_err();
+        let error = kprobe_event(place, false).unwrap_err();
         if Path::new(KPROBE_PMU).exists() {
             assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
         } else {

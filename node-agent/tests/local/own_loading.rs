@@ -4,15 +4,14 @@ use std::{os::fd::AsFd, path::Path};
 
 use bpfleet_agent::kernel::{
     bpf::{self, LinkTarget},
-    link::{self, NetfilterHook, UserPlaces, When},
+    link::{self, UserPlaces, When},
     map,
     program::LoadError,
 };
 use rstest::rstest;
 
 use crate::support::{
-    bench, cgroup::Cgroup, events, netns, process, process::Answering, resolved::Resolved,
-    running::until_unseen,
+    bench, cgroup::Cgroup, events, process, process::Answering, resolved::Resolved, running::until_unseen,
 };
 
 fn object(programs: &[&str]) -> Resolved {
@@ -134,26 +133,6 @@ fn a_program_for_unix_sockets_goes_to_a_cgroup_by_the_ordinary_link() {
     assert!(bpf::link_info(link.as_fd()).unwrap().attached);
     events::in_cgroup(cgroup.path());
     assert_eq!(resolved.counts()[7], 1);
-}
-
-#[test]
-fn a_netfilter_program_sees_the_packets_of_its_network_namespace() {
-    netns::inside(|| {
-        let resolved = object(&["accept"]);
-        let program = resolved.load("accept").unwrap();
-        // NFPROTO_IPV4, NF_INET_LOCAL_OUT
-        let hook = NetfilterHook {
-            family: 2,
-            hook: 3,
-            priority: -128,
-            defragment: false,
-        };
-        let link = link::netfilter(program.as_fd(), hook).unwrap();
-        events::loopback_packet();
-        assert!(resolved.counts()[8] > 0);
-        drop(link);
-        until_unseen(events::loopback_packet, || resolved.counts());
-    });
 }
 
 #[rstest]

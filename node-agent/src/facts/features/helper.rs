@@ -3,7 +3,7 @@
 use bpfleet_fit::{feature::ProgramType, question::Answer};
 
 use super::super::refusal;
-use crate::kernel::probe::load::{EXIT, Refused, Trial, call, load};
+use crate::kernel::probe::load::{Refused, Trial, call, load};
 
 /// Types that have most helpers, to be tried first when any will do.
 pub const MOST_FIRST: [ProgramType; 8] = [
@@ -34,7 +34,7 @@ pub enum Callable {
 
 /// Loads a program that does nothing but call it, with whatever is in the registers.
 pub fn try_call(helper: u32, trial: &Trial<'_>) -> Result<(), Refused> {
-    load(trial, &[call(helper), EXIT]).map(drop)
+    load(trial, &call(helper)).map(drop)
 }
 
 /// Reads the verifier's words: "invalid func" is a number beyond the kernel's last, "unknown func" (up to 6.9) and

@@ -22,7 +22,7 @@ use self::{helper::Callable, targets::Targets};
 use super::{btf::KernelBtf, security};
 use crate::kernel::probe::{
     self,
-    load::{EXIT, RETURN_ZERO, Refused, Trial, load},
+    load::{Refused, Trial, load, return_zero},
 };
 
 /// The ways in which programs of a type can be loaded, each of which may have helpers of its own.
@@ -83,7 +83,7 @@ impl Features {
 
     /// Loads a program that returns 0; if it cannot be loaded, what that says of the kernel.
     fn load(&self, what: &str, trial: &Trial<'_>) -> Result<OwnedFd, Answer> {
-        load(trial, &[RETURN_ZERO, EXIT]).map_err(|refused| program::refusal(what, &refused))
+        load(trial, &return_zero()).map_err(|refused| program::refusal(what, &refused))
     }
 
     /// What programs attach to in the kernel's BTF.

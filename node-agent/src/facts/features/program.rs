@@ -5,7 +5,7 @@ use bpfleet_fit::{feature::ProgramType, question::Answer};
 use super::super::refusal;
 use crate::kernel::probe::{
     ENOTSUPP,
-    load::{EXIT, RETURN_ZERO, Refused, Trial, load},
+    load::{Refused, Trial, load, return_zero},
 };
 
 /// `enum bpf_attach_type` of include/uapi/linux/bpf.h.
@@ -60,7 +60,7 @@ pub fn trial(program: ProgramType) -> Trial<'static> {
 
 /// Whether programs of this type can be loaded.
 pub fn answer(program: ProgramType) -> Answer {
-    decide(program, load(&trial(program), &[RETURN_ZERO, EXIT]).map(drop))
+    decide(program, load(&trial(program), &return_zero()).map(drop))
 }
 
 fn decide(program: ProgramType, outcome: Result<(), Refused>) -> Answer {

@@ -1,7 +1,6 @@
 //! Questions to the kernel that are answered by trying: trial loads, links that cannot be made, events that are
 //! opened and closed. Nothing here stays; what an errno means is decided by `facts`.
 
-pub mod btf;
 pub mod buffer;
 pub mod link;
 pub mod load;

@@ -106,6 +106,11 @@ pub struct BpfProgramStatus {
     /// Node counts by outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<NodeCounts>,
+    /// A row for each kernel of selected nodes with a live agent, those with most nodes first; at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub kernels: Vec<KernelRow>,
     /// What keeps nodes from running the program, grouped by reason, most frequent first; at most 8 rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -153,4 +158,29 @@ pub struct FailureGroup {
     /// What that node says.
     #[schemars(length(max = 1024))]
     pub message: String,
+}
+
+/// How the program stands on one kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KernelRow {
+    /// `uname -r`.
+    #[schemars(length(max = 255))]
+    pub kernel: String,
+    /// In Kubernetes' words: `amd64`, `arm64`.
+    #[schemars(length(max = 63))]
+    pub architecture: String,
+    /// Nodes with this kernel.
+    pub nodes: u32,
+    /// Of these, nodes that run the wanted revision with every hook attached.
+    pub ready: u32,
+    /// The variant that those run; of several the one that is first by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub variant: Option<String>,
+    /// On one of these nodes: why it fails, or which hooks are not served by their first alternative. The node's
+    /// BpfNode has more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub message: Option<String>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bpfleet_crds::{
     BpfNode, BpfProgram, BpfRevision, conditions,
-    node::{Fact, MAX_MESSAGE_BYTES, NodeProgram, ProgramStatus},
+    node::{Fact, HookChoice, MAX_MESSAGE_BYTES, NodeProgram, ProgramStatus},
 };
 use bpfleet_fit::{feature::Feature, kernel::KernelVersion};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
@@ -210,7 +210,6 @@ impl BpfNodeView {
     }
 }
 
-/// A row without the long texts of a healthy or well-explained program: there are thousands.
 /// Names of features; what only a newer agent knows is asked for by nobody here.
 fn features(names: Option<&[String]>) -> Box<[Feature]> {
     names
@@ -220,6 +219,7 @@ fn features(names: Option<&[String]>) -> Box<[Feature]> {
         .collect()
 }
 
+/// A row without the long texts of a healthy or well-explained program: there are thousands.
 fn slim(row: ProgramStatus) -> ProgramStatus {
     let message = row.message.or_else(|| {
         let hook = row.failed_hooks.first()?;
@@ -234,7 +234,15 @@ fn slim(row: ProgramStatus) -> ProgramStatus {
         reason,
         log_tail: None,
         failed_hooks: Vec::new(),
-        variant: None,
+        passed_over: Vec::new(),
+        choices: row
+            .choices
+            .into_iter()
+            .map(|choice| HookChoice {
+                message: String::new(),
+                ..choice
+            })
+            .collect(),
         ..row
     }
 }

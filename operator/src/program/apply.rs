@@ -276,6 +276,7 @@ pub fn with_nulls(status: &BpfProgramStatus) -> Value {
         revision,
         updated_revision,
         nodes,
+        kernels,
         failures,
         conditions,
     } = status;
@@ -284,6 +285,7 @@ pub fn with_nulls(status: &BpfProgramStatus) -> Value {
         "revision": revision,
         "updatedRevision": updated_revision,
         "nodes": nodes,
+        "kernels": if kernels.is_empty() { Value::Null } else { json!(kernels) },
         "failures": if failures.is_empty() { Value::Null } else { json!(failures) },
         "conditions": conditions,
     })

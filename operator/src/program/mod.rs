@@ -6,6 +6,7 @@ pub mod compatible;
 mod fixtures;
 pub mod gather;
 pub mod input;
+pub mod kernels;
 pub mod nodes;
 pub mod plan;
 pub mod report;

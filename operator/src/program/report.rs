@@ -7,7 +7,9 @@ use bpfleet_crds::{
 };
 use jiff::Timestamp;
 
-use super::{compatible::Prediction, input::Input, nodes::Tally, plan::Plan, validate::Accepted};
+use super::{
+    compatible::Prediction, input::Input, kernels::kernels, nodes::Tally, plan::Plan, validate::Accepted,
+};
 use crate::error::Fault;
 
 /// What the writes of this reconcile came to.
@@ -52,6 +54,10 @@ pub fn report(
     let selector = selector.or_else(|| plan.desired.joining().map(|(_, selector)| selector));
     let tally = Tally::new(input, wanted.as_deref(), selector.as_ref());
 
+    let kernels = selector.as_ref().map_or_else(Vec::new, |selector| {
+        kernels(input.selected(selector), &input.name(), wanted.as_deref())
+    });
+
     let accepted_verdict = accepted_verdict(accepted, applied);
     let compatible = compatible_verdict(input, accepted);
     let ready = ready_verdict(input, accepted, applied, wanted.as_deref(), &tally);
@@ -83,6 +89,7 @@ pub fn report(
     status.observed_generation = generation;
     status.updated_revision = wanted;
     status.nodes = Some(tally.counts);
+    status.kernels = kernels;
     status.failures = tally.failures;
     status
 }

@@ -32,9 +32,13 @@ fn documents() -> Vec<(PathBuf, String)> {
         "docs",
         "docs/decisions",
         "charts/bpfleet",
+        "examples/blocksizes",
         "examples/execcount",
+        "examples/lastexec",
         "examples/runqlat",
+        "examples/taskstates",
         "examples/tcx-bytes",
+        "examples/unlinks",
     ] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();

@@ -117,7 +117,7 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
         // revision of it: a failed change must not end what works.
         let runs = view.rows.iter().any(|row| row.hooks_attached > 0);
         let all_failed = view.settled && failed > 0 && failed == view.rows.len() && !runs;
-        if all_failed || (config.once && view.settled) {
+        if all_failed || (config.once && decided(&view)) {
             break;
         }
     }
@@ -152,4 +152,36 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
     }
     out.flush()?;
     Ok(healthy && left.is_empty())
+}
+
+/// Whether every program runs or has failed. One that failed is tried again and again, so that of several there may
+/// never be a moment in which nothing is going on.
+fn decided(view: &View) -> bool {
+    view.rows
+        .iter()
+        .all(|row| row.reason.is_none() || crate::report::failing(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use bpfleet_crds::{NodeReason, node::ProgramStatus};
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_tried_again_does_not_keep_once_from_its_end() {
+        let view = |reasons: &[Option<NodeReason>]| View {
+            rows: reasons
+                .iter()
+                .map(|reason| ProgramStatus {
+                    reason: reason.map(Into::into),
+                    ..ProgramStatus::default()
+                })
+                .collect(),
+            settled: false,
+            ..View::default()
+        };
+        assert!(decided(&view(&[None, Some(NodeReason::VerifierRejected)])));
+        assert!(!decided(&view(&[None, Some(NodeReason::Pending)])));
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use bpf_object::ObjectInfo;
 use bpfleet_crds::{NodeReason, node::FailedHook};
-use bpfleet_fit::{Attach, Choice, ChosenHook, explain};
+use bpfleet_fit::{Attach, Choice, ChosenHook, PassedOver, explain};
 
 use super::{
     attach::{Attaching, attach, describe},
@@ -197,8 +197,11 @@ fn make(
 }
 
 fn absent(choice: &Choice) -> Vec<AbsentHook> {
-    let one = |(name, passed_over): &(String, Vec<_>)| AbsentHook {
+    let one = |(name, passed_over): &(String, Vec<PassedOver>)| AbsentHook {
         name: name.clone(),
+        reason: passed_over
+            .last()
+            .map_or(NodeReason::TargetNotFound, |passed| passed.reason),
         message: explain(passed_over),
     };
     choice.absent.iter().map(one).collect()

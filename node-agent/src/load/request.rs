@@ -106,6 +106,8 @@ impl Loaded {
 pub struct AbsentHook {
     /// Name.
     pub name: String,
+    /// Why its last alternative does not serve it, as one word.
+    pub reason: NodeReason,
     /// Why none of its alternatives serves it.
     pub message: String,
 }

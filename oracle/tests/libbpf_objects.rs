@@ -6,7 +6,8 @@ use std::path::Path;
 
 use bpf_oracle::clang;
 use bpf_oracle::libbpf::{
-    Btf, Insn, Prepared, bpftool_min, calc, candidates, load_each, logged, patch, prepare, read_elf, weaken,
+    self, Btf, Insn, Prepared, Tried, attach_each, bpftool_min, calc, candidates, load_each, logged, patch,
+    prepare, read_elf, weaken,
 };
 use object::{Object, ObjectSection};
 
@@ -245,6 +246,39 @@ fn what_the_running_kernel_accepts() {
     let refused = refused.as_ref().unwrap_err();
     assert_eq!((name.as_str(), refused.call), ("second", "bpf_object__load"));
     assert!(refused.log.contains("on_fire"), "{refused}");
+}
+
+#[test]
+fn where_the_running_kernel_has_programs_attached() {
+    let source = r#"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+struct { __uint(type, BPF_MAP_TYPE_STACK_TRACE); __uint(key_size, 4); } stacks SEC(".maps");
+SEC("raw_tp/sys_enter") int there(void *ctx) { return 0; }
+SEC("raw_tp/no_such_tracepoint") int nowhere(void *ctx) { return 0; }
+SEC("perf_event") int anywhere(void *ctx) { return bpf_get_stackid(ctx, &stacks, 0) < 0; }
+char LICENSE[] SEC("license") = "GPL";
+"#;
+    let object = compile(source, "bpf");
+    let sizes = libbpf::Object::open(&object, None).unwrap().missing_sizes();
+    let stacks = (sizes[0].map.as_str(), sizes[0].max_entries, sizes[0].value_size);
+    assert_eq!((stacks, sizes.len()), (("stacks", Some(1024), Some(1016)), 1));
+    let tried = attach_each(&object, None, |object| object.set_sizes(&sizes)).unwrap();
+    let errno = |tried: &Tried| match &tried.attached {
+        Some(Err(error)) => error.errno,
+        Some(Ok(())) => 0,
+        None => panic!("{tried:?}"),
+    };
+    let found: Vec<_> = tried
+        .iter()
+        .map(|t| (t.program.name.as_str(), errno(t)))
+        .collect();
+    let expected = [
+        ("there", 0),
+        ("nowhere", -2),
+        ("anywhere", libbpf::Error::NO_TARGET),
+    ];
+    assert_eq!(found, expected, "{tried:?}");
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub struct Error {
 }
 
 impl Error {
+    /// What attaching ends with if a program's section does not say where (`EOPNOTSUPP`).
+    pub const NO_TARGET: i32 = -95;
+
     /// With nothing logged.
     pub(super) fn new(call: &'static str, errno: i32) -> Self {
         Self {

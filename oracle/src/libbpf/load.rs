@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::Error;
-use super::object::Object;
+use super::object::{Object, Program};
 
 /// How much of the verifier's log an error keeps, from its end.
 const TAIL: usize = 16 << 10;
@@ -20,8 +20,46 @@ pub type Loaded = (String, Result<(), Error>);
 pub fn load_each(
     object: &[u8],
     btf_path: Option<&Path>,
-    mut adjust: impl FnMut(&mut Object) -> Result<(), Error>,
+    adjust: impl FnMut(&mut Object) -> Result<(), Error>,
 ) -> Result<Vec<Loaded>, Error> {
+    each(object, btf_path, adjust, |_, program, _, loaded| {
+        (program.name.clone(), loaded)
+    })
+}
+
+/// What became of one program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The program.
+    pub program: Program,
+    /// Whether it could be loaded.
+    pub loaded: Result<(), Error>,
+    /// Whether it could be attached where its section says, if it was loaded.
+    pub attached: Option<Result<(), Error>>,
+}
+
+/// The same, and attaches each program that could be loaded, where its section says.
+///
+/// # Errors
+/// As [`load_each`].
+pub fn attach_each(
+    object: &[u8],
+    btf_path: Option<&Path>,
+    adjust: impl FnMut(&mut Object) -> Result<(), Error>,
+) -> Result<Vec<Tried>, Error> {
+    each(object, btf_path, adjust, |object, program, at, loaded| Tried {
+        program: program.clone(),
+        attached: loaded.is_ok().then(|| object.attach(at).map_err(shorten)),
+        loaded,
+    })
+}
+
+fn each<T>(
+    object: &[u8],
+    btf_path: Option<&Path>,
+    mut adjust: impl FnMut(&mut Object) -> Result<(), Error>,
+    result: impl Fn(&Object, &Program, usize, Result<(), Error>) -> T,
+) -> Result<Vec<T>, Error> {
     let programs = Object::open(object, btf_path)?.programs();
     let mut results = Vec::new();
     for (at, program) in programs.iter().enumerate() {
@@ -31,7 +69,8 @@ pub fn load_each(
             object.set_autoload(other, other == at)?;
         }
         adjust(&mut object)?;
-        results.push((program.name.clone(), object.load().map_err(shorten)));
+        let loaded = object.load().map_err(shorten);
+        results.push(result(&object, program, at, loaded));
     }
     Ok(results)
 }

@@ -7,7 +7,7 @@
 //! - [`prepare`]: all relocations of an object, as a load of it would do them; [`weaken`] first helps objects that want
 //!   more of the running kernel than it has.
 //! - [`probe_program_type`], [`probe_map_type`], [`probe_helper`]: what the running kernel has.
-//! - [`load_each`]: which programs of an object the running kernel accepts.
+//! - [`load_each`], [`attach_each`]: which programs of an object the running kernel accepts, and where.
 //! - [`bpftool_min`]: the BTF that `bpftool gen min_core_btf` leaves of a kernel's.
 //!
 //! Error numbers are negative, as libbpf returns them; those from -4000 on are libbpf's own. libbpf never
@@ -29,6 +29,7 @@ mod patch;
 mod prepare;
 mod probe;
 mod relo;
+mod sizes;
 mod weaken;
 
 pub use bpftool::bpftool_min;
@@ -38,11 +39,12 @@ pub use calc::calc;
 pub use candidates::{Candidate, candidates, essential_name_len};
 pub use elf::{Elf, read_elf};
 pub use error::Error;
-pub use load::{Loaded, load_each};
+pub use load::{Loaded, Tried, attach_each, load_each};
 pub use log::logged;
 pub use object::{Object, Program};
 pub use patch::{Insn, patch};
 pub use prepare::{Prepared, Subprogram, prepare};
 pub use probe::{probe_helper, probe_map_type, probe_program_type};
 pub use relo::{Accessor, Outcome, Relo, Spec, Target};
+pub use sizes::MapSize;
 pub use weaken::weaken;

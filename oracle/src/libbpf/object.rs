@@ -192,14 +192,34 @@ impl Object {
         check("bpf_object__prepare", status).map_err(|e| e.with_log(log))
     }
 
-    /// Loads it into the kernel (`bpf_object__load`), and out again. Needs root.
+    /// Loads it into the kernel (`bpf_object__load`), where it stays as long as this. Needs root.
     ///
     /// # Errors
     /// If libbpf or the kernel refuses, with libbpf's and the verifier's log.
-    pub fn load(self) -> Result<(), Error> {
+    pub fn load(&mut self) -> Result<(), Error> {
         // SAFETY: the object is valid.
         let (status, log) = log::quietly(|| unsafe { sys::bpf_object__load(self.as_ptr()) });
         check("bpf_object__load", status).map_err(|e| e.with_log(log))
+    }
+
+    /// Attaches the program of that index where its section says (`bpf_program__attach`), and detaches it. It must
+    /// have been loaded.
+    ///
+    /// # Errors
+    /// If there is none, or libbpf or the kernel refuses; with [`Error::NO_TARGET`] if its section does not say where.
+    pub fn attach(&self, program: usize) -> Result<(), Error> {
+        const CALL: &str = "bpf_program__attach";
+        let program = self.programs.get(program).ok_or(Error::new(CALL, EINVAL))?;
+        let (attached, log) = log::quietly(|| {
+            // SAFETY: a program of this object.
+            let link = unsafe { sys::bpf_program__attach(program.as_ptr()) };
+            NonNull::new(link).ok_or_else(|| Error::last(CALL))
+        });
+        let link = attached.map_err(|e| e.with_log(log))?;
+        // SAFETY: a link that was just made, and that nothing else has.
+        check("bpf_link__destroy", unsafe {
+            sys::bpf_link__destroy(link.as_ptr())
+        })
     }
 
     fn map(&self, name: &str) -> Option<NonNull<sys::bpf_map>> {
@@ -208,6 +228,10 @@ impl Object {
 
     pub(super) fn as_ptr(&self) -> *mut sys::bpf_object {
         self.object.as_ptr()
+    }
+
+    pub(super) fn map_ptrs(&self) -> &[(String, NonNull<sys::bpf_map>)] {
+        &self.maps
     }
 
     pub(super) fn program_ptrs(&self) -> &[NonNull<sys::bpf_program>] {

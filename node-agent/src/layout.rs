@@ -8,6 +8,7 @@
 //!                     hooks/<hook>/program            the program of the hook
 //!                     hooks/<hook>/link-<n>           a link of the kernel; or, where it has none:
 //!                     hooks/<hook>/<record>/          an empty directory whose name says what is attached
+//!                     hooks/<hook>/watched            what it was attached to, as the text of a symbolic link
 //! <root>/<program>/loading/<revision>/        being made; what a crash left here is removed
 //! <root>/<program>/held/xdp-<ifindex>-<flags> XDP links, which one revision hands to the next
 //! ```

@@ -20,6 +20,15 @@ pub enum Step {
 pub enum Action {
     /// Load and attach this revision; what ran before goes when it succeeded.
     Load(String),
+    /// Attach these hooks again, which the running revision has lost; its others go on.
+    Reattach {
+        /// The revision.
+        revision: String,
+        /// The variant that it runs as.
+        variant: String,
+        /// The hooks.
+        lost: Vec<String>,
+    },
     /// Remove what does not belong to this revision, and make its public paths right.
     Clean(String),
     /// Remove the whole program.
@@ -46,9 +55,22 @@ pub fn decide(program: &Program, authoritative: bool, now: Instant) -> Step {
             Some(time) => Step::WaitUntil(time),
             None => Step::Start(Action::Clean(revision.clone())),
         },
-        Some(revision) => waiting(Some(revision))
-            .map_or_else(|| Step::Start(Action::Load(revision.clone())), Step::WaitUntil),
+        Some(revision) => waiting(Some(revision)).map_or_else(
+            || Step::Start(reattach(program, revision).unwrap_or_else(|| Action::Load(revision.clone()))),
+            Step::WaitUntil,
+        ),
     }
+}
+
+/// If it is the wanted revision that runs, what is missing of it.
+fn reattach(program: &Program, revision: &str) -> Option<Action> {
+    let running = program.running.as_ref()?;
+    let lost = running.hooks.iter().filter(|hook| hook.detached.is_some());
+    (running.revision == revision).then_some(Action::Reattach {
+        revision: revision.to_owned(),
+        variant: running.variant.clone()?,
+        lost: lost.map(|hook| hook.name.clone()).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -62,9 +84,8 @@ mod tests {
 
     fn running(revision: &str, detached: Option<&str>) -> Option<Running> {
         let hook = HookState {
-            name: "h".into(),
             detached: detached.map(str::to_owned),
-            ends_with_agent: false,
+            ..HookState::attached("h", false)
         };
         Some(Running {
             revision: revision.into(),
@@ -104,11 +125,35 @@ mod tests {
             load("r2"),
             "another revision is wanted"
         );
-        let detached = Program {
+        let mut detached = Program {
             running: running("r1", Some("gone")),
             ..wants("r1")
         };
-        assert_eq!(decide(&detached, true, now), load("r1"), "a hook was lost");
+        assert_eq!(
+            decide(&detached, true, now),
+            load("r1"),
+            "a hook was lost, of who knows which variant"
+        );
+        if let Some(running) = &mut detached.running {
+            running.variant = Some("main".into());
+            running.hooks.push(HookState::attached("whole", false));
+        }
+        let reattach = Action::Reattach {
+            revision: "r1".into(),
+            variant: "main".into(),
+            lost: vec!["h".into()],
+        };
+        assert_eq!(
+            decide(&detached, true, now),
+            Step::Start(reattach),
+            "a hook was lost"
+        );
+        detached.want("r2");
+        assert_eq!(
+            decide(&detached, true, now),
+            load("r2"),
+            "and another revision is wanted"
+        );
         let untidy = Program {
             running: running("r2", None),
             leftovers: true,

@@ -6,16 +6,26 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use bpfleet_crds::NodeReason;
-use tokio::{sync::Semaphore, task};
+use bpfleet_crds::{BpfRevisionSpec, NodeReason};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task,
+};
 
 use super::{
     Settings,
     decide::Action,
     source::Source,
     state::{Program, Running},
+    watch::Reattached,
 };
-use crate::{facts::Prober, layout::ProgramDir, load::request::Failure, notes::Notes, pins};
+use crate::{
+    facts::Prober,
+    layout::ProgramDir,
+    load::request::{Failure, NodePaths},
+    notes::Notes,
+    pins,
+};
 
 /// How an action ended.
 #[derive(Debug)]
@@ -24,6 +34,8 @@ pub enum Done {
     Loaded(Running, Vec<(String, OwnedFd)>),
     /// The same, but not everything of the one before is gone.
     LoadedUntidily(Running, Vec<(String, OwnedFd)>, String),
+    /// Some or all lost hooks of the running revision are attached again.
+    Reattached(String, Reattached),
     /// It is not.
     Failed {
         /// Which.
@@ -80,7 +92,10 @@ impl Executor {
                 if let Ok(dir) = ProgramDir::new(&settings.node.pin_root, &found.name) {
                     // After a crash between completing a revision and removing the one before, both run;
                     // which one stays is decided when it is known what is wanted.
-                    program.running = found.revisions.iter().find_map(|name| observe(&dir, name, true));
+                    program.running = found
+                        .revisions
+                        .iter()
+                        .find_map(|name| observe(&dir, name, &settings.node));
                 }
                 tracing::info!(
                     program = found.name,
@@ -98,17 +113,14 @@ impl Executor {
     /// Does one thing.
     pub async fn execute(&self, name: &str, action: Action) -> Done {
         match action {
-            Action::Load(revision) => match self.load(name, &revision).await {
-                Ok((running, held)) => {
-                    let revision = running.revision.clone();
-                    match self
-                        .blocking(name, move |dir| clean(dir, &revision).map(|()| Done::Cleaned))
-                        .await
-                    {
-                        Done::RemoveFailed(message) => Done::LoadedUntidily(running, held, message),
-                        _ => Done::Loaded(running, held),
-                    }
-                }
+            Action::Load(revision) => self.load_and_clean(name, revision).await,
+            Action::Reattach {
+                revision,
+                variant,
+                lost,
+            } => match self.reattach_lost(name, &revision, &variant, &lost).await {
+                Ok(Some(reattached)) => Done::Reattached(revision, reattached),
+                Ok(None) => self.load_and_clean(name, revision).await,
                 Err(failure) => Done::Failed { revision, failure },
             },
             Action::Clean(revision) => {
@@ -123,6 +135,22 @@ impl Executor {
                 })
                 .await
             }
+        }
+    }
+
+    async fn load_and_clean(&self, name: &str, revision: String) -> Done {
+        match self.load(name, &revision).await {
+            Ok((running, held)) => {
+                let revision = running.revision.clone();
+                match self
+                    .blocking(name, move |dir| clean(dir, &revision).map(|()| Done::Cleaned))
+                    .await
+                {
+                    Done::RemoveFailed(message) => Done::LoadedUntidily(running, held, message),
+                    _ => Done::Loaded(running, held),
+                }
+            }
+            Err(failure) => Done::Failed { revision, failure },
         }
     }
 
@@ -148,20 +176,38 @@ impl Executor {
         if let Some(running) = self.adopt(&dir, revision).await {
             return Ok((running, Vec::new()));
         }
-        let _permit = self
-            .loads
-            .acquire()
-            .await
-            .map_err(|e| Failure::new(NodeReason::LoadFailed, e.to_string()))?;
-        let spec = self.source.revision(revision).await?;
-        if spec.program != name {
-            let message = format!(
-                "revision {revision} is of program {}, not of {name}",
-                spec.program
-            );
-            return Err(Failure::new(NodeReason::InvalidRevision, message));
-        }
+        let _permit = self.permit().await?;
+        let spec = self.spec(name, revision).await?;
         self.load_revision(name, revision, &spec).await
+    }
+
+    async fn reattach_lost(
+        &self,
+        name: &str,
+        revision: &str,
+        variant: &str,
+        lost: &[String],
+    ) -> Result<Option<Reattached>, Failure> {
+        let _permit = self.permit().await?;
+        let spec = self.spec(name, revision).await?;
+        self.reattach(name, revision, variant, lost, &spec).await
+    }
+
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let permit = self.loads.acquire().await;
+        permit.map_err(|error| Failure::new(NodeReason::LoadFailed, error.to_string()))
+    }
+
+    async fn spec(&self, name: &str, revision: &str) -> Result<BpfRevisionSpec, Failure> {
+        let spec = self.source.revision(revision).await?;
+        if spec.program == name {
+            return Ok(spec);
+        }
+        let message = format!(
+            "revision {revision} is of program {}, not of {name}",
+            spec.program
+        );
+        Err(Failure::new(NodeReason::InvalidRevision, message))
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -177,8 +223,8 @@ impl Executor {
     }
 
     async fn adopt(&self, dir: &ProgramDir, revision: &str) -> Option<Running> {
-        let (dir, name) = (dir.clone(), revision.to_owned());
-        let running = task::spawn_blocking(move || observe(&dir, &name, true))
+        let (dir, name, node) = (dir.clone(), revision.to_owned(), self.settings.node.clone());
+        let running = task::spawn_blocking(move || observe(&dir, &name, &node))
             .await
             .ok()
             .flatten()?;
@@ -187,28 +233,6 @@ impl Executor {
             .iter()
             .all(|hook| hook.detached.is_none())
             .then_some(running)
-    }
-
-    /// Looks whether what ran still does. It asks the kernel a few questions a hook and writes nothing.
-    pub fn verify(&self, name: &str, program: &mut Program) {
-        let (Some(running), Ok(dir)) = (&mut program.running, self.dir(name)) else {
-            return;
-        };
-        let held = &program.held;
-        let holds = |hook: &str| held.iter().any(|(name, _)| name == hook);
-        match dir
-            .revision(&running.revision)
-            .map_err(std::io::Error::other)
-            .and_then(|revision| pins::verify(&dir, &revision, false, holds))
-        {
-            Ok(hooks) if hooks.is_empty() => {
-                for hook in &mut running.hooks {
-                    hook.detached = Some("its pins were removed".to_owned());
-                }
-            }
-            Ok(hooks) => running.hooks = hooks,
-            Err(error) => tracing::warn!(program = name, %error, "pins cannot be read"),
-        }
     }
 
     /// Tells the source which revisions are in use, once for every change.
@@ -233,9 +257,9 @@ impl Executor {
 }
 
 /// A complete revision as the kernel tells it.
-fn observe(dir: &ProgramDir, revision: &str, adopt: bool) -> Option<Running> {
+fn observe(dir: &ProgramDir, revision: &str, node: &NodePaths) -> Option<Running> {
     let revision_dir = dir.revision(revision).ok()?;
-    let hooks = pins::verify(dir, &revision_dir, adopt, |_| false).ok()?;
+    let hooks = pins::verify(dir, &revision_dir, node, |_| false).ok()?;
     if hooks.is_empty() {
         return None;
     }

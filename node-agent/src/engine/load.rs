@@ -118,6 +118,7 @@ impl Executor {
             object: path,
             digest: object.digest,
             node: self.settings().node.clone(),
+            lost: None,
         };
         let outcome = self.settings().spawner.load(&request).await?;
         for hook in &outcome.loaded.hooks {
@@ -148,11 +149,7 @@ fn running(
         .loaded
         .hooks
         .iter()
-        .map(|hook| pins::HookState {
-            name: hook.name.clone(),
-            detached: None,
-            ends_with_agent: ends_with_agent(&hook.name),
-        })
+        .map(|hook| pins::HookState::attached(&hook.name, ends_with_agent(&hook.name)))
         .collect();
     let notes = Notes {
         passed_over: passed_over.to_vec(),

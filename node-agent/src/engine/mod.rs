@@ -7,6 +7,7 @@ mod load;
 pub mod row;
 pub mod source;
 pub mod state;
+mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +21,12 @@ use bpfleet_crds::{
 };
 use bpfleet_fit::kernel::KernelVersion;
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{
+        Semaphore,
+        mpsc::{self, UnboundedSender},
+        watch as channel,
+    },
+    task::spawn_blocking,
     time::{interval_at, sleep_until},
 };
 
@@ -36,10 +42,13 @@ use crate::{
         request::{Failure, Loaded, NodePaths},
         spawn::{Spawner, own_binary},
     },
+    pins::HookState,
 };
 
 /// Programs that are loaded at the same time: loading is CPU work, and the node has other things to do.
 const CONCURRENT_LOADS: usize = 2;
+/// How often it is looked whether everything is attached. What is lost has to leave Ready within 10 s.
+pub const VERIFY_EVERY: Duration = Duration::from_secs(4);
 /// How long one revision may take to load: the verifier needs seconds for the largest programs.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -70,7 +79,7 @@ impl Settings {
         paths: &FactPaths,
         perf_links: bool,
         verify_every: Duration,
-        cancel: Option<watch::Receiver<bool>>,
+        cancel: Option<channel::Receiver<bool>>,
     ) -> Self {
         Self {
             node_name: node_name.to_owned(),
@@ -145,10 +154,11 @@ fn count(wanted: &Wanted) -> u32 {
 pub async fn run(
     settings: Settings,
     source: Arc<dyn Source>,
-    mut wanted: watch::Receiver<Option<Wanted>>,
-    view: watch::Sender<View>,
+    mut wanted: channel::Receiver<Option<Wanted>>,
+    view: channel::Sender<View>,
 ) {
     let (done, mut finished) = mpsc::unbounded_channel();
+    let (looked, mut looks) = mpsc::unbounded_channel();
     let executor = Arc::new(Executor::new(
         settings.clone(),
         source,
@@ -189,6 +199,7 @@ pub async fn run(
                 Step::WaitUntil(time) => wake = Some(wake.map_or(time, |other| other.min(time))),
                 Step::Start(action) => {
                     program.busy = true;
+                    program.turn += 1;
                     let (executor, name, done) = (executor.clone(), name.clone(), done.clone());
                     tokio::spawn(async move {
                         let outcome = executor.execute(&name, action).await;
@@ -231,17 +242,28 @@ pub async fn run(
             },
             Some((name, outcome)) = finished.recv() => {
                 if let Some(program) = programs.get_mut(&name) {
-                    let failed = matches!(outcome, Done::Failed { .. });
+                    let failed = matches!(outcome, Done::Failed { .. } | Done::Reattached(..));
                     settle(program, outcome, &settings.node_name, &name);
                     if failed {
                         // An attempt that failed has put everything back; if it has not, that must be seen.
-                        executor.verify(&name, program);
+                        look(&executor, &name, program, &looked);
+                    }
+                }
+            }
+            Some(Looked { name, turn, found }) = looks.recv() => {
+                if let Some(program) = programs.get_mut(&name) {
+                    program.looking = false;
+                    if let Some(found) = found
+                        && turn == program.turn
+                    {
+                        let changes = program.seen(found, Instant::now());
+                        watch::log(&name, program.running.as_ref().map_or("", |it| &it.revision), &changes);
                     }
                 }
             }
             _ = verify.tick() => {
                 for (name, program) in programs.iter_mut().filter(|(_, program)| !program.busy) {
-                    executor.verify(name, program);
+                    look(&executor, name, program, &looked);
                 }
             }
             () = retry => {}
@@ -249,9 +271,42 @@ pub async fn run(
     }
 }
 
+/// What a look at a program's hooks found.
+struct Looked {
+    name: String,
+    turn: u64,
+    found: Option<Vec<HookState>>,
+}
+
+/// Begins to look whether what runs is attached. A file system that hangs holds up the look at this program alone.
+fn look(executor: &Arc<Executor>, name: &str, program: &mut Program, looked: &UnboundedSender<Looked>) {
+    let Some(running) = &program.running else { return };
+    if program.looking {
+        return;
+    }
+    program.looking = true;
+    let held: BTreeSet<String> = program.held.iter().map(|(hook, _)| hook.clone()).collect();
+    let (executor, looked, revision) = (executor.clone(), looked.clone(), running.revision.clone());
+    let (name, turn) = (name.to_owned(), program.turn);
+    tokio::spawn(async move {
+        let of = name.clone();
+        let found = spawn_blocking(move || executor.look(&of, &revision, &held)).await;
+        if let Err(error) = &found {
+            tracing::error!(program = name, %error, "looking at hooks failed");
+        }
+        // The engine has ended: there is nobody to tell.
+        let _ = looked.send(Looked {
+            name,
+            turn,
+            found: found.ok().flatten(),
+        });
+    });
+}
+
 /// Takes an outcome into a program's state.
 fn settle(program: &mut Program, outcome: Done, node: &str, name: &str) {
     program.busy = false;
+    program.turn += 1;
     let now = Instant::now();
     match outcome {
         Done::Loaded(running, held) => program.loaded(running, held),
@@ -259,6 +314,15 @@ fn settle(program: &mut Program, outcome: Done, node: &str, name: &str) {
             program.loaded(running, held);
             program.leftovers = true;
             program.remove_failed(message, now, &format!("{node}/{name}"));
+        }
+        Done::Reattached(revision, reattached) => {
+            for hook in &reattached.hooks {
+                tracing::info!(program = name, revision, hook = hook.name, "attached again");
+            }
+            if let Some(failure) = &reattached.failure {
+                tracing::warn!(program = name, revision, reason = %failure.reason, "{}", failure.message);
+            }
+            program.reattached(revision, reattached, now, &format!("{node}/{name}"));
         }
         Done::Failed { revision, failure } => {
             tracing::warn!(program = name, revision, reason = %failure.reason, "{}", failure.message);

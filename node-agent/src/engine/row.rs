@@ -141,11 +141,7 @@ mod tests {
     use crate::{engine::state::Running, load::request::Failure, notes::Notes, pins::HookState};
 
     fn healthy() -> Program {
-        let hook = HookState {
-            name: "h".into(),
-            detached: None,
-            ends_with_agent: false,
-        };
+        let hook = HookState::attached("h", false);
         let running = Running {
             revision: "p-1".into(),
             variant: Some("main".into()),

@@ -37,6 +37,10 @@ pub struct Program {
     pub leftovers: bool,
     /// Whether an action is under way.
     pub busy: bool,
+    /// Whether a look at the hooks is under way.
+    pub looking: bool,
+    /// How many actions began or ended: a look that one came between says nothing.
+    pub turn: u64,
     /// Whether the whole program is gone from bpffs.
     pub removed: bool,
     /// Perf events that keep hooks attached, by hook.

@@ -1,6 +1,7 @@
 //! Attaching one hook, and pinning what comes of it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -25,7 +26,7 @@ use super::{
     attach_user,
     error::{HookError, attaching, from_io},
     interface,
-    programs::Programs,
+    programs::Attachable,
     request::NodePaths,
 };
 use crate::{
@@ -54,6 +55,8 @@ pub struct Attaching<'a> {
     pub attach_time: Duration,
     /// Descriptors that keep the hook attached and cannot be pinned.
     pub held: Vec<OwnedFd>,
+    /// Modules that have functions which it was attached to by a pattern.
+    pub modules: BTreeSet<String>,
     links: u32,
 }
 
@@ -72,6 +75,7 @@ impl<'a> Attaching<'a> {
             hook_dir,
             attach_time: Duration::ZERO,
             held: Vec::new(),
+            modules: BTreeSet::new(),
             links: 0,
         }
     }
@@ -160,7 +164,7 @@ pub fn describe(attach: &Attach, kind: ProgramKind) -> String {
 /// Attaches one hook whose program is loaded.
 pub fn attach(
     context: &mut Attaching<'_>,
-    programs: &mut Programs,
+    programs: &mut dyn Attachable,
     hook: &PlannedHook,
 ) -> Result<(), HookError> {
     let target = describe(&hook.attach, hook.program.kind);
@@ -186,7 +190,7 @@ pub fn attach(
             attach_kernel::kprobe(context, programs.fd(name)?, function, kind, &target)
         }
         Attach::Syscall { .. } => {
-            let function = programs.row(name).and_then(|row| row.syscall_function.clone());
+            let function = programs.syscall_function(name);
             let function = KernelFunction {
                 module: None,
                 name: function.ok_or_else(|| {

@@ -1,6 +1,7 @@
 //! Attaching to functions, tracepoints and security hooks of the kernel.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, BufRead, BufReader},
     os::fd::{AsFd, BorrowedFd},
@@ -136,7 +137,7 @@ pub fn functions(
         ProgramKind::KprobeSession => When::Session,
         _ => When::Entry,
     };
-    let names = traceable(patterns).map_err(|error| {
+    let names = traceable(patterns, &mut context.modules).map_err(|error| {
         HookError::new(
             NodeReason::AttachFailed,
             format!(
@@ -164,7 +165,8 @@ pub fn functions(
 }
 
 /// Names of functions that can be traced, each once: a name that several functions have is refused by the kernel.
-fn traceable(patterns: &[String]) -> io::Result<Vec<String>> {
+/// Adds the modules that they are in.
+fn traceable(patterns: &[String], modules: &mut BTreeSet<String>) -> io::Result<Vec<String>> {
     let list = ROOTS
         .iter()
         .find_map(|root| File::open(Path::new(root).join("available_filter_functions")).ok())
@@ -172,10 +174,15 @@ fn traceable(patterns: &[String]) -> io::Result<Vec<String>> {
     let mut found = std::collections::BTreeMap::new();
     for line in BufReader::new(list).lines() {
         let line = line?;
-        let Some(name) = line.split_ascii_whitespace().next() else {
+        let mut words = line.split_ascii_whitespace();
+        let Some(name) = words.next() else {
             continue;
         };
         if patterns.iter().any(|pattern| matches(pattern, name)) {
+            let module = words
+                .next()
+                .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
+            modules.extend(module.map(str::to_owned));
             *found.entry(name.to_owned()).or_insert(0u32) += 1;
         }
         if found.len() > MAX_FUNCTIONS {

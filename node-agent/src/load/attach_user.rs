@@ -14,7 +14,7 @@ use object::ReadCache;
 use super::{
     attach::{Attaching, below},
     error::{HookError, uprobe},
-    programs::Programs,
+    programs::Attachable,
     symbol,
 };
 use crate::{
@@ -98,7 +98,7 @@ fn one(
 /// Attaches to a statically defined probe of a binary, in every place that it stands.
 pub fn probe(
     context: &mut Attaching<'_>,
-    programs: &mut Programs,
+    programs: &mut dyn Attachable,
     program: &str,
     (path, provider, name): (&str, &str, &str),
     target: &str,

@@ -12,12 +12,13 @@ use bpfleet_crds::{NodeReason, node::FailedHook};
 use bpfleet_fit::{Attach, Choice, ChosenHook, PassedOver, explain};
 
 use super::{
-    attach::{Attaching, attach, describe},
+    attach::{Attaching, describe},
     error::{HookError, chain},
     kernel_data::KernelData,
     programs::Programs,
     request::{AbsentHook, Failure, Loaded, LoadedHook, NodePaths, Request},
     resolve::resolve,
+    watching::{Modules, attach},
 };
 use crate::{
     kernel::bpf,
@@ -124,6 +125,7 @@ fn make(
     let displaces = |chosen: &ChosenHook| matches!(chosen.hook.attach, Attach::Xdp { .. });
     let (mut loaded, mut held) = (Loaded::default(), Vec::new());
     let mut failed_hooks = Vec::new();
+    let modules = Modules::of(hooks);
     let mut order: Vec<usize> = (0..hooks.len()).collect();
     order.sort_by_key(|index| hooks.get(*index).is_some_and(displaces));
     let mut outcomes: Vec<Option<LoadedHook>> = vec![None; hooks.len()];
@@ -137,20 +139,13 @@ fn make(
         create(&hook_dir)?;
         pin_program(making, &hook_dir, programs, &hook.program.name).map_err(failed)?;
         let mut context = Attaching::new(&node, program_dir, making, hook_dir);
-        match attach(&mut context, programs, hook) {
+        match attach(&mut context, programs, chosen, &modules) {
             Ok(()) => {
                 loaded
                     .held_fds
                     .extend(context.held.iter().map(|_| hook.name.clone()));
                 if let Some(outcome) = outcomes.get_mut(index) {
-                    *outcome = Some(LoadedHook {
-                        name: hook.name.clone(),
-                        program: hook.program.name.clone(),
-                        kind: hook.program.kind.to_string(),
-                        target: describe(&hook.attach, hook.program.kind),
-                        passed_over: (chosen.alternative > 0).then(|| explain(&chosen.passed_over)),
-                        attach_micros: micros(context.attach_time),
-                    });
+                    *outcome = Some(attached(chosen, context.attach_time));
                 }
                 held.append(&mut context.held);
             }
@@ -175,24 +170,44 @@ fn make(
                 .map_err(|error| failed(HookError::pin(&making.notes(), &error)))?;
             Ok((loaded, held))
         }
-        Some(first) => {
+        Some(_) => Err(Miss::Hooks(not_attached(failed_hooks, hooks.len()))),
+    }
+}
+
+/// What is said of a hook that was attached.
+pub fn attached(chosen: &ChosenHook, attach_time: Duration) -> LoadedHook {
+    let hook = &chosen.hook;
+    LoadedHook {
+        name: hook.name.clone(),
+        program: hook.program.name.clone(),
+        kind: hook.program.kind.to_string(),
+        target: describe(&hook.attach, hook.program.kind),
+        passed_over: (chosen.alternative > 0).then(|| explain(&chosen.passed_over)),
+        attach_micros: micros(attach_time),
+    }
+}
+
+/// What is said of so many hooks, when these could not be attached.
+pub fn not_attached(failed_hooks: Vec<FailedHook>, of: usize) -> Failure {
+    let (reason, message) = match failed_hooks.as_slice() {
+        [] => (NodeReason::AttachFailed, String::new()),
+        [first, rest @ ..] => {
             let reason = NodeReason::parse(&first.reason).unwrap_or(NodeReason::AttachFailed);
-            let message = match failed_hooks.len() {
-                1 => format!("hook {}: {}", first.name, first.message),
-                n => format!(
-                    "{n} of {} hooks cannot be attached; first, {}: {}",
-                    hooks.len(),
+            let message = match rest.len() {
+                0 => format!("hook {}: {}", first.name, first.message),
+                more => format!(
+                    "{} of {of} hooks cannot be attached; first, {}: {}",
+                    more + 1,
                     first.name,
                     first.message
                 ),
             };
-            Err(Miss::Hooks(Failure {
-                reason,
-                message,
-                log: None,
-                failed_hooks,
-            }))
+            (reason, message)
         }
+    };
+    Failure {
+        failed_hooks,
+        ..Failure::new(reason, message)
     }
 }
 

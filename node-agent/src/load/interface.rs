@@ -54,6 +54,11 @@ pub fn resolve(selector: &InterfaceSelector) -> Result<Interface, InterfaceError
     }
 }
 
+/// The index of the interface that a selector means, if there is one now.
+pub fn index_of(selector: &InterfaceSelector) -> Option<u32> {
+    resolve(selector).ok().map(|interface| interface.index)
+}
+
 /// The name of the interface with this index, if there still is one.
 pub fn name_of(index: u32) -> Option<String> {
     nix::net::if_::if_nameindex().ok()?.iter().find_map(|interface| {

@@ -14,6 +14,7 @@ mod interface;
 mod kernel_data;
 mod open;
 mod programs;
+mod reattach;
 pub mod request;
 mod resolve;
 mod revision;
@@ -21,7 +22,9 @@ pub mod spawn;
 mod symbol;
 mod tracefs;
 mod verifier;
+mod watching;
 pub mod worker;
 
+pub(crate) use attach::below;
 pub(crate) use error::{chain as error_chain, os_error};
-pub(crate) use interface::name_of as interface_name;
+pub(crate) use interface::{index_of as interface_index, name_of as interface_name};

@@ -168,19 +168,6 @@ impl Programs {
         Ok(plan)
     }
 
-    /// The plan of a program.
-    pub fn row(&self, name: &str) -> Option<&ProgramPlan> {
-        self.plan.programs.iter().find(|row| row.name == name)
-    }
-
-    /// A program that aya loaded, for aya to attach.
-    pub fn by_aya(&mut self, name: &str) -> Result<&mut Program, HookError> {
-        self.ebpf.program_mut(name).ok_or_else(|| {
-            let failure = no_program(name);
-            HookError::new(failure.reason, failure.message)
-        })
-    }
-
     /// The descriptor of a program.
     pub fn fd(&self, name: &str) -> Result<BorrowedFd<'_>, HookError> {
         self.descriptor(name).ok_or_else(|| {
@@ -194,6 +181,40 @@ impl Programs {
             return Some(own.as_fd());
         }
         Some(self.ebpf.program(name)?.fd().ok()?.as_fd())
+    }
+}
+
+/// Programs that are in the kernel and can be attached.
+pub trait Attachable {
+    /// The descriptor of a program.
+    fn fd(&self, name: &str) -> Result<BorrowedFd<'_>, HookError>;
+    /// What this kernel calls the function of the system call that a program attaches to.
+    fn syscall_function(&self, name: &str) -> Option<String>;
+    /// A program for aya to attach.
+    fn by_aya(&mut self, name: &str) -> Result<&mut Program, HookError>;
+    /// Puts descriptions of a binary's probes where the object's programs look for them; gives where to attach.
+    fn describe_probes(&mut self, name: &str, probes: &[Probe]) -> Result<Plan, HookError>;
+}
+
+impl Attachable for Programs {
+    fn fd(&self, name: &str) -> Result<BorrowedFd<'_>, HookError> {
+        Self::fd(self, name)
+    }
+
+    fn syscall_function(&self, name: &str) -> Option<String> {
+        let row = self.plan.programs.iter().find(|row| row.name == name)?;
+        row.syscall_function.clone()
+    }
+
+    fn by_aya(&mut self, name: &str) -> Result<&mut Program, HookError> {
+        self.ebpf.program_mut(name).ok_or_else(|| {
+            let failure = no_program(name);
+            HookError::new(failure.reason, failure.message)
+        })
+    }
+
+    fn describe_probes(&mut self, name: &str, probes: &[Probe]) -> Result<Plan, HookError> {
+        Self::describe_probes(self, name, probes)
     }
 }
 

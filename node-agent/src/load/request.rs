@@ -36,6 +36,8 @@ pub struct Request {
     pub digest: Digest,
     /// Where the node keeps things.
     pub node: NodePaths,
+    /// Hooks that the revision, which is complete, has lost: they shall be attached again, and nothing else be done.
+    pub lost: Option<Vec<String>>,
 }
 
 /// Where the node keeps things.
@@ -58,10 +60,12 @@ pub struct NodePaths {
 pub enum Report {
     /// Everything is attached and pinned.
     Loaded(Loaded),
+    /// The lost hooks of a complete revision that could be attached again are; there is a failure if some could not.
+    Reattached(Loaded, Option<Failure>),
     /// Nothing is; what ran before still runs.
     Failed(Failure),
     /// Nothing was tried: a hook that must be served can be served by none of its alternatives here, so that this
-    /// variant is not for this node.
+    /// variant is not for this node; or lost hooks can only come back by loading the revision anew.
     Unsuited(Failure),
 }
 

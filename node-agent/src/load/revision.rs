@@ -161,7 +161,7 @@ fn unsuited(unservable: &[Unservable]) -> Failure {
 }
 
 /// Reads the object, and checks that it is what was asked for: nothing else reaches the kernel.
-fn read_object(path: &Path, digest: &Digest) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_object(path: &Path, digest: &Digest) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: io::Error| {
         Failure::new(
             NodeReason::CacheFailed,
@@ -184,7 +184,8 @@ fn read_object(path: &Path, digest: &Digest) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn plan(object: &ObjectInfo, request: &Request) -> Result<Vec<HookPlan>, Failure> {
+/// The hooks of a request.
+pub(super) fn plan(object: &ObjectInfo, request: &Request) -> Result<Vec<HookPlan>, Failure> {
     plan_hooks(object, request.hooks.as_deref()).map_err(|problems| {
         let unsupported = problems
             .iter()

@@ -43,6 +43,19 @@ pub struct Outcome {
     pub loaded: Loaded,
     /// Hook and descriptor of what cannot be pinned.
     pub held: Vec<(String, OwnedFd)>,
+    /// Why not everything is attached that was asked for: only of lost hooks some can be without the others.
+    pub failure: Option<Failure>,
+}
+
+impl Outcome {
+    fn of(loaded: Loaded, fds: Vec<OwnedFd>, failure: Option<Failure>) -> Self {
+        let held = loaded.held_fds.iter().cloned().zip(fds).collect();
+        Self {
+            loaded,
+            held,
+            failure,
+        }
+    }
 }
 
 /// Why nothing was loaded.
@@ -50,7 +63,7 @@ pub struct Outcome {
 pub enum Refused {
     /// It was tried, or could not be.
     Failed(Failure),
-    /// The variant is not for this node.
+    /// The variant is not for this node, or lost hooks want the revision loaded anew.
     Unsuited(Failure),
 }
 
@@ -161,10 +174,8 @@ impl Spawner {
                     .map_err(|error| error.to_string())
             });
         match (status.success(), report) {
-            (true, Ok((Report::Loaded(loaded), fds))) => {
-                let held = loaded.held_fds.iter().cloned().zip(fds).collect();
-                Ok(Outcome { loaded, held })
-            }
+            (true, Ok((Report::Loaded(loaded), fds))) => Ok(Outcome::of(loaded, fds, None)),
+            (true, Ok((Report::Reattached(loaded, failure), fds))) => Ok(Outcome::of(loaded, fds, failure)),
             (true, Ok((Report::Failed(failure), _))) => Err(Refused::Failed(failure)),
             (true, Ok((Report::Unsuited(failure), _))) => Err(Refused::Unsuited(failure)),
             (true, Err(error)) => Err(failed("the loading process sent no report", &error).into()),

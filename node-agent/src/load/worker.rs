@@ -18,6 +18,7 @@ use nix::{
 };
 
 use super::{
+    reattach,
     request::{Report, Request},
     revision::{self, Refusal},
 };
@@ -51,10 +52,13 @@ pub fn main() -> ExitCode {
     };
     #[cfg(debug_assertions)]
     fault::inject(&request.program);
-    let (report, held) = match revision::load(&request, start) {
-        Ok((loaded, held)) => (Report::Loaded(loaded), held),
-        Err(Refusal::Failed(failure)) => (Report::Failed(failure), Vec::new()),
-        Err(Refusal::Unsuited(failure)) => (Report::Unsuited(failure), Vec::new()),
+    let (report, held) = match &request.lost {
+        Some(lost) => reattach::reattach(&request, lost, start),
+        None => match revision::load(&request, start) {
+            Ok((loaded, held)) => (Report::Loaded(loaded), held),
+            Err(Refusal::Failed(failure)) => (Report::Failed(failure), Vec::new()),
+            Err(Refusal::Unsuited(failure)) => (Report::Unsuited(failure), Vec::new()),
+        },
     };
     let held_fds: Vec<_> = held.iter().map(AsFd::as_fd).collect();
     let sent = serde_json::to_vec(&report)

@@ -8,7 +8,7 @@ use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::{
@@ -25,8 +25,6 @@ use crate::{
 
 pub use file::FileError;
 pub use show::Output;
-
-const VERIFY_EVERY: Duration = Duration::from_secs(5);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -78,7 +76,7 @@ pub async fn run(config: RunConfig) -> Result<bool, RunError> {
         "local",
         &config.paths,
         config.perf_links,
-        VERIFY_EVERY,
+        engine::VERIFY_EVERY,
         Some(cancelled),
     );
     let (tell, wanted_seen) = channel::channel(Some(wanted.clone()));

@@ -3,6 +3,7 @@
 mod publish;
 mod remove;
 mod verify;
+pub mod watched;
 
 use std::{
     fs, io,
@@ -13,9 +14,9 @@ use std::{
 use aya::programs::ProgramInfo;
 
 pub use publish::publish;
-pub(crate) use remove::detach_now;
 pub use remove::{RemoveError, remove_program, remove_revision};
-pub use verify::{HookState, verify};
+pub(crate) use remove::{detach_now, replace_hook};
+pub use verify::{HookState, UNPINNED, verify};
 
 use crate::{
     escape::unescape,

@@ -11,7 +11,10 @@ use aya::programs::{
     tc::{SchedClassifierLink, TcHandle},
 };
 
-use super::{entries, link, name, program_id};
+use super::{
+    entries, link, name, program_id,
+    watched::{WATCHED, instances},
+};
 use crate::{
     kernel::bpf,
     layout::{ProgramDir, RevisionDir},
@@ -96,6 +99,33 @@ fn revision_into(program: &ProgramDir, revision: &RevisionDir, failures: &mut Fa
         }
     }
     tree(revision.path(), failures);
+}
+
+/// Puts what was attached anew for a hook of a complete revision in the place of what the hook has lost. A crash halfway
+/// leaves a hook that lacks something, and not one that looks whole.
+pub(crate) fn replace_hook(
+    program: &ProgramDir,
+    revision: &RevisionDir,
+    hook: &Path,
+    fresh: &Path,
+) -> io::Result<()> {
+    let program_pin = hook.join(PROGRAM);
+    for (path, instance) in instances(hook)? {
+        // What has the same name is the same interface, map or cgroup: ending that would end the new attachment.
+        let again = fs::symlink_metadata(fresh.join(instance.to_string())).is_ok();
+        if !again {
+            detach(program, revision, &program_pin, &instance)?;
+        }
+        match instance {
+            Instance::Link(_) => fs::remove_file(&path)?,
+            _ => fs::remove_dir(&path)?,
+        }
+    }
+    fs::rename(fresh.join(WATCHED), hook.join(WATCHED))?;
+    for (path, instance) in instances(fresh)? {
+        fs::rename(&path, hook.join(instance.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Ends one attachment, apart from its own file or directory, which goes with the tree.

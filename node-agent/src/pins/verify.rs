@@ -2,19 +2,23 @@
 
 use std::{io, os::fd::AsFd, path::Path};
 
-use aya::programs::{
-    SchedClassifier, TcAttachType,
-    tc::{SchedClassifierLink, TcHandle},
+use super::{
+    entries, link, name, program_id,
+    watched::{Identity, Watched, instances},
 };
-
-use super::{entries, link, name, program_id};
 use crate::{
     escape::unescape,
-    kernel::bpf,
+    kernel::{
+        bpf,
+        netlink::{Filter, filters},
+    },
     layout::{ProgramDir, RevisionDir},
-    load::interface_name,
+    load::{interface_name, request::NodePaths},
     record::{Instance, PROGRAM, TcDirection},
 };
+
+/// Why a hook is not attached whose pins are missing.
+pub const UNPINNED: &str = "its pins were removed";
 
 /// One hook of a complete revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,94 +29,168 @@ pub struct HookState {
     pub detached: Option<String>,
     /// Whether it ends with the agent's process.
     pub ends_with_agent: bool,
+    /// Of a hook that is not attached: what is in the places of its targets now. When that changes, it is worth trying
+    /// again.
+    pub targets: Vec<Option<Identity>>,
+}
+
+impl HookState {
+    /// A hook that has just been attached.
+    pub fn attached(name: &str, ends_with_agent: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            detached: None,
+            ends_with_agent,
+            targets: Vec::new(),
+        }
+    }
 }
 
 /// Looks at every hook of a revision. `holds` tells whether this process holds the perf events of a hook.
-///
-/// With `adopt`, netlink filters are put in place again by an exact replacement, which succeeds only if they
-/// are there: the kernel has no cheaper question.
 pub fn verify(
     program: &ProgramDir,
     revision: &RevisionDir,
-    adopt: bool,
+    node: &NodePaths,
     holds: impl Fn(&str) -> bool,
 ) -> io::Result<Vec<HookState>> {
+    let mut look = Look {
+        program,
+        revision,
+        filters: Vec::new(),
+    };
     let mut hooks = Vec::new();
     for path in entries(&revision.hooks())? {
         let Some(hook) = name(&path).and_then(unescape) else {
             continue;
         };
-        let (mut detached, mut ends_with_agent, mut instances) = (None, false, 0);
-        let program_pin = path.join(PROGRAM);
-        for instance_path in entries(&path)? {
-            let Some(instance) = name(&instance_path).and_then(Instance::parse) else {
-                continue;
-            };
-            instances += 1;
-            ends_with_agent |= matches!(instance, Instance::Process(_));
-            let state = match &instance {
-                Instance::Process(_) if holds(&hook) => Ok(()),
-                Instance::Process(_) => Err("it ended with the agent's earlier process".to_owned()),
-                _ => check(program, revision, &program_pin, &instance_path, &instance, adopt),
-            };
-            if let Err(why) = state {
-                detached.get_or_insert(why);
-            }
-        }
-        if instances == 0 {
-            detached = Some("its pins were removed".to_owned());
-        }
+        let instances = instances(&path)?;
+        let watched = Watched::read(&path);
+        let ends_with_agent = instances
+            .iter()
+            .any(|(_, instance)| matches!(instance, Instance::Process(_)));
+        let detached = look
+            .hook(&path, &instances, watched.as_ref(), node, holds(&hook))
+            .err();
+        let targets = match (&detached, &watched) {
+            (Some(_), Some(watched)) => watched.now(node),
+            _ => Vec::new(),
+        };
         hooks.push(HookState {
             name: hook,
             detached,
             ends_with_agent,
+            targets,
         });
     }
     Ok(hooks)
 }
 
-fn check(
-    program: &ProgramDir,
-    revision: &RevisionDir,
-    program_pin: &Path,
-    path: &Path,
-    instance: &Instance,
-    adopt: bool,
-) -> Result<(), String> {
-    let id =
-        program_id(program_pin).map_err(|error| format!("its program is not pinned any more: {error}"))?;
-    let runs = |path: &Path| match link(path) {
-        Ok(state) if !state.attached => Err("what it was attached to is gone".to_owned()),
+/// One look at a revision.
+struct Look<'a> {
+    program: &'a ProgramDir,
+    revision: &'a RevisionDir,
+    /// Lists of filters that were asked for already.
+    filters: Vec<(u32, TcDirection, Result<Vec<Filter>, String>)>,
+}
+
+impl Look<'_> {
+    fn hook(
+        &mut self,
+        dir: &Path,
+        instances: &[(std::path::PathBuf, Instance)],
+        watched: Option<&Watched>,
+        node: &NodePaths,
+        held: bool,
+    ) -> Result<(), String> {
+        let id = program_id(&dir.join(PROGRAM))
+            .map_err(|error| format!("its program is not pinned any more: {error}"))?;
+        for target in watched.iter().flat_map(|watched| &watched.targets) {
+            target.lost(node).map_or(Ok(()), Err)?;
+        }
+        for (path, instance) in instances {
+            self.instance(path, instance, id, held)?;
+        }
+        let expected = watched.map_or(1, |watched| watched.instances.max(1));
+        if instances.len() < expected {
+            return Err(UNPINNED.to_owned());
+        }
+        Ok(())
+    }
+
+    fn instance(&mut self, path: &Path, instance: &Instance, id: u32, held: bool) -> Result<(), String> {
+        match instance {
+            Instance::Link(_) => runs(path, id),
+            Instance::Xdp { .. } => runs(&self.program.held().join(instance.to_string()), id),
+            Instance::TcFilter {
+                ifindex,
+                direction,
+                priority,
+                handle,
+            } => self.filter(*ifindex, *direction, (*priority, *handle), id),
+            Instance::SockMap { map, attach_type } => {
+                let pin = self.revision.map(map).map_err(|error| error.to_string())?;
+                attached_to(bpf::obj_get(&pin), *attach_type, id)
+            }
+            Instance::Cgroup { path, attach_type } => {
+                attached_to(std::fs::File::open(path).map(Into::into), *attach_type, id)
+            }
+            Instance::Process(_) if held => Ok(()),
+            Instance::Process(_) => Err("it ended with the agent's earlier process".to_owned()),
+        }
+    }
+
+    fn filter(
+        &mut self,
+        ifindex: u32,
+        direction: TcDirection,
+        (priority, handle): (u16, u32),
+        id: u32,
+    ) -> Result<(), String> {
+        let known = self
+            .filters
+            .iter()
+            .position(|(index, way, _)| (*index, *way) == (ifindex, direction));
+        let index = known.unwrap_or_else(|| {
+            let listed = filters(ifindex, direction).map_err(|error| error.to_string());
+            self.filters.push((ifindex, direction, listed));
+            self.filters.len() - 1
+        });
+        let listed = match self.filters.get(index).map(|(_, _, listed)| listed) {
+            Some(Ok(listed)) => listed.as_slice(),
+            Some(Err(error)) => return Err(format!("its filter cannot be looked up: {error}")),
+            None => &[],
+        };
+        find_filter(listed, priority, handle, id).map_err(|why| {
+            if interface_name(ifindex).is_some() {
+                why.to_owned()
+            } else {
+                format!("the network interface with index {ifindex} is gone")
+            }
+        })
+    }
+}
+
+fn runs(path: &Path, id: u32) -> Result<(), String> {
+    match link(path) {
+        Ok(state) if !state.attached => {
+            Err("what it was attached to is gone, or somebody detached it".to_owned())
+        }
         Ok(state) if state.program_id == id => Ok(()),
         Ok(_) => Err("its link runs another program now".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(UNPINNED.to_owned()),
         Err(error) => Err(format!("its link is gone: {error}")),
-    };
-    match instance {
-        Instance::Link(_) => runs(path),
-        Instance::Xdp { .. } => runs(&program.held().join(instance.to_string())),
-        Instance::TcFilter {
-            ifindex,
-            direction,
-            priority,
-            handle,
-        } => {
-            let Some(interface) = interface_name(*ifindex) else {
-                return Err(format!("the network interface with index {ifindex} is gone"));
-            };
-            if adopt {
-                adopt_filter(program_pin, &interface, *direction, *priority, *handle)
-            } else {
-                Ok(())
-            }
-        }
-        Instance::SockMap { map, attach_type } => {
-            let pin = revision.map(map).map_err(|error| error.to_string())?;
-            attached_to(bpf::obj_get(&pin), *attach_type, id)
-        }
-        Instance::Cgroup { path, attach_type } => {
-            attached_to(std::fs::File::open(path).map(Into::into), *attach_type, id)
-        }
-        Instance::Process(_) => Ok(()),
+    }
+}
+
+/// Whether our filter is among these.
+fn find_filter(listed: &[Filter], priority: u16, handle: u32, id: u32) -> Result<(), &'static str> {
+    let ours = listed
+        .iter()
+        .find(|filter| (filter.priority, filter.handle) == (priority, handle));
+    match ours.map(|filter| filter.program) {
+        Some(program) if program.is_none_or(|program| program == id) => Ok(()),
+        Some(_) => Err("its filter runs another program now"),
+        None => Err("its filter was deleted"),
     }
 }
 
@@ -127,26 +205,29 @@ fn attached_to(target: io::Result<std::os::fd::OwnedFd>, attach_type: u32, id: u
     }
 }
 
-fn adopt_filter(
-    program_pin: &Path,
-    interface: &str,
-    direction: TcDirection,
-    priority: u16,
-    handle: u32,
-) -> Result<(), String> {
-    let attach_type = match direction {
-        TcDirection::Ingress => TcAttachType::Ingress,
-        TcDirection::Egress => TcAttachType::Egress,
-    };
-    let mut program = SchedClassifier::from_pin(program_pin).map_err(|error| error.to_string())?;
-    let link = SchedClassifierLink::attached(interface, attach_type, priority, TcHandle::from(handle), None)
-        .map_err(|error| error.to_string())?;
-    let id = program
-        .attach_to_link(link)
-        .map_err(|error| format!("its filter is gone: {error}"))?;
-    // Dropping the link would detach the filter.
-    program
-        .take_link(id)
-        .map(std::mem::forget)
-        .map_err(|error| error.to_string())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_ours_by_priority_handle_and_program() {
+        let filter = |priority, handle, program| Filter {
+            priority,
+            handle,
+            program,
+        };
+        let listed = [
+            filter(49152, 1, Some(7)),
+            filter(50, 1, Some(8)),
+            filter(50, 3, None),
+        ];
+        assert_eq!(find_filter(&listed, 50, 1, 8), Ok(()));
+        assert_eq!(find_filter(&listed, 50, 3, 9), Ok(()), "the kernel does not say");
+        assert_eq!(
+            find_filter(&listed, 50, 1, 7),
+            Err("its filter runs another program now")
+        );
+        assert_eq!(find_filter(&listed, 50, 2, 8), Err("its filter was deleted"));
+        assert_eq!(find_filter(&[], 50, 1, 8), Err("its filter was deleted"));
+    }
 }

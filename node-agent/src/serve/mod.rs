@@ -34,9 +34,6 @@ use crate::{
 pub use artifacts::ArtifactConfig;
 pub use metrics::Metrics;
 
-/// How often pins are looked at without a cause.
-const VERIFY_EVERY: Duration = Duration::from_secs(30);
-
 /// What the agent is told.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
@@ -100,7 +97,7 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
         &config.node_name,
         &config.paths,
         config.perf_links,
-        VERIFY_EVERY,
+        engine::VERIFY_EVERY,
         None,
     );
     let source = Arc::new(source::ClusterSource::new(

@@ -192,18 +192,22 @@ fn without_perf_links_hooks_run_and_end_with_the_agent_which_says_so() {
         let bench = Bench::new();
         let file = bench.program("p", &object(name), &hooks);
         let launch = || bench.launch(&[&file]).arg("--without-perf-links");
-        let counts = || {
+        let counts = |from: u64| {
             eventually("the counter to move", || {
                 events::exec();
                 events::work();
                 let count = bench.counts("p")[0];
-                if count > 0 { Ok(()) } else { Err(count.to_string()) }
+                if count > from {
+                    Ok(())
+                } else {
+                    Err(count.to_string())
+                }
             });
         };
         let first = bench.start(&launch());
         let row = first.healthy("p");
         assert_eq!(row["program"]["hooksEndingWithAgent"], 1, "{row}");
-        counts();
+        counts(0);
         let made = Made::below(&bench.root());
         assert!(made.links.is_empty(), "{made:?}");
         first.kill();
@@ -219,10 +223,12 @@ fn without_perf_links_hooks_run_and_end_with_the_agent_which_says_so() {
             row["reason"].is_null() && row["hooksAttached"] == 1
         });
         assert_eq!(row["program"]["hooksEndingWithAgent"], 1, "{row}");
-        counts();
-        made.assert_gone();
+        // With the program and the maps that it had.
+        counts(before);
+        assert_eq!(Made::below(&bench.root()), made);
         second.interrupt();
         bench.assert_nothing_pinned();
+        made.assert_gone();
     }
 }
 

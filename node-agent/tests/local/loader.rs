@@ -127,6 +127,7 @@ async fn a_loader_that_takes_too_long() {
         digest: Digest::of(&fs::read(&object).unwrap()),
         object,
         node: node(&bench),
+        lost: None,
     };
     fs::create_dir(bench.root()).unwrap();
     let load = |binary: PathBuf, timeout| Spawner {

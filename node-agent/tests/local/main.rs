@@ -14,3 +14,4 @@ mod support;
 mod updates;
 #[cfg(target_arch = "x86_64")]
 mod usdt;
+mod watch;

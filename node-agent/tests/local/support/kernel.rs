@@ -10,7 +10,10 @@ use aya::{
     maps::{Array, Map, MapData, MapInfo, loaded_maps},
     programs::{loaded_links, loaded_programs},
 };
-use bpfleet_agent::{pins, record::Instance};
+use bpfleet_agent::{
+    pins::{self, watched::WATCHED},
+    record::Instance,
+};
 
 use super::running::eventually;
 
@@ -45,7 +48,7 @@ impl Made {
                 ("programs", _) => drop(made.programs.insert(pins::program_id(&path).unwrap())),
                 (_, Some(_)) => drop(made.links.insert(pins::link(&path).unwrap().id)),
                 ("iters", _) => {}
-                _ if name == "program" => {}
+                _ if name == "program" || name == WATCHED => {}
                 other => panic!("what is {}: {other:?}?", path.display()),
             }
         }

@@ -368,3 +368,31 @@ fn a_symbol_that_nothing_defines_is_refused() {
         2
     );
 }
+
+/// Constants without a name: the compiler gives them a section without a variable, which kernels before 5.12 refuse.
+#[test]
+fn no_section_without_a_variable_reaches_the_kernel() {
+    let object = with_head(
+        r#"
+struct place { __u32 a, b, c; };
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4);
+	__type(key, struct place);
+	__type(value, __u64);
+} places SEC(".maps");
+static __attribute__((noinline)) int find(struct place *at) { return bpf_map_lookup_elem(&places, at) != 0; }
+SEC("tp/a/b") int one(void *c) { struct place at = {.a = 7, .c = 2}; return find(&at); }
+"#,
+    );
+    let empty = |elf: &[u8]| {
+        let btf = Btf::parse(common::btf_of(elf)).unwrap();
+        let sections = btf.types().filter(|t| t.kind() == Kind::Datasec);
+        sections.filter(|t| t.count() == 0).count()
+    };
+    assert_eq!(empty(&object), 1, "the compiler writes one");
+    let linked = Wish::nowhere().linked(&object);
+    assert_eq!(empty(&linked.resolved.elf), 0);
+    let length = |elf: &[u8]| Btf::parse(common::btf_of(elf)).unwrap().len();
+    assert_eq!(length(&linked.resolved.elf), length(&object), "ids stay");
+}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* Packets of tracked connections, by what a type says that only a module has: address and protocol. */
+/* Packets of tracked connections, by address and protocol: at a module's function. */
 #include <linux/bpf.h>
 #include <linux/ptrace.h>
 #include <bpf/bpf_core_read.h>
@@ -73,7 +73,7 @@ int BPF_KPROBE(typed_kprobe, struct nf_conn *ct)
 	return 0;
 }
 
-/* For kernels whose modules have no types. */
+/* For kernels that have no types. */
 SEC("kprobe")
 int untyped(void *ctx)
 {
@@ -91,3 +91,5 @@ int in_module(void *ctx)
 	count(&connection);
 	return 0;
 }
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -165,6 +165,19 @@ impl<'f, 'c> Fix<'f, 'c> {
             },
             _ => {}
         }
+        // Constants without a name make a section without a variable, which kernels before 5.12 refuse with all of the
+        // BTF ("vlen == 0" in btf_datasec_check_meta of kernel/bpf/btf.c). Nothing refers to such a section.
+        if let Definition::Datasec { size, variables, .. } = definition
+            && variables.is_empty()
+        {
+            *definition = Definition::Composite {
+                union: false,
+                name: Vec::new(),
+                size: *size,
+                flag: false,
+                members: Vec::new(),
+            };
+        }
     }
 
     /// Kernel symbols take no room in the object: each becomes an `int` of its own.

@@ -77,7 +77,7 @@ pub fn spec(object_name: &str, hooks: &Value) -> Value {
 }
 
 /// Applies all of them at once, as a user would.
-pub fn apply(cluster: &Cluster, cases: &[&Case]) {
+pub fn apply(cluster: &Cluster, cases: &[Case]) {
     let mut maps = BTreeMap::new();
     for source in cases.iter().flat_map(|case| &case.sources) {
         let file = source.rsplit('/').next().unwrap();

@@ -54,6 +54,21 @@ impl Guest<'_> {
         Ok(entries.iter().filter(ours).map(MapEntry::sum).sum())
     }
 
+    /// How often a program of `by_command.h` ran for whatever command.
+    pub fn counted_in_all(&self, slot: u8) -> Result<u64> {
+        let entries = self.map("counts")?;
+        let ours = |entry: &&MapEntry| entry.key.get(16) == Some(&slot);
+        Ok(entries.iter().filter(ours).map(MapEntry::sum).sum())
+    }
+
+    /// Runs a command that has to succeed: itself and not by a shell, which would be another command to the kernel.
+    pub fn run(&self, argv: &[&str]) -> Result<()> {
+        let output = self.node.run(argv)?;
+        ensure(output.success(), || {
+            format!("{argv:?} ended with {:?}", output.ended)
+        })
+    }
+
     /// Whether a shell's script succeeds in the guest.
     pub fn holds(&self, script: &str) -> Result<bool> {
         Ok(self.node.run(&["sh", "-c", script])?.success())
@@ -62,6 +77,13 @@ impl Guest<'_> {
     /// Whether the kernel itself, not a module of it, has a function.
     pub fn has_function(&self, name: &str) -> Result<bool> {
         self.holds(&format!("grep -qE ' [tT] {name}$' /proc/kallsyms"))
+    }
+
+    /// Whether the kernel lets a function of its own be traced.
+    pub fn can_trace(&self, name: &str) -> Result<bool> {
+        self.holds(&format!(
+            "grep -qx {name} /sys/kernel/tracing/available_filter_functions"
+        ))
     }
 
     /// Whether the kernel's BTF describes a function.

@@ -24,5 +24,5 @@ fn one_program_serves_every_kernel_in_the_way_that_suits_it() {
         variants::cases(),
         ways::cases(),
     ];
-    run::all(&cases.concat());
+    run::all(&cases.concat(), &functions::impossible_cases());
 }

@@ -67,7 +67,7 @@ fn chosen(guest: &Guest<'_>, met: bool) -> Result<String> {
     let passed: Vec<_> = row.passed_over.iter().map(|variant| &*variant.name).collect();
     let before: &[&str] = if met { &[] } else { &["met"] };
     same("passed over", &passed.as_slice(), &before)?;
-    guest.node.sh("true; sha256sum /etc/passwd")?;
+    guest.run(&["true"])?;
     let counted: u64 = guest.map("counts")?.iter().map(|entry| entry.sum()).sum();
     ensure(counted > 0 && (counted % OTHERWISE == 0) == !met, || {
         format!("{counted} counted by variant {wanted}")

@@ -38,7 +38,7 @@ fn blocksizes(guest: &Guest<'_>) -> Result<String> {
 
 fn lastexec(guest: &Guest<'_>) -> Result<String> {
     guest.running()?;
-    guest.node.sh("sha1sum /etc/passwd")?;
+    guest.run(&["sha1sum", "/etc/passwd"])?;
     let entries = guest.map("last")?;
     let entry = entries.iter().find(|entry| entry.text() == "sha1sum");
     let entry = entry.ok_or_else(|| format!("no sha1sum: {entries:?}"))?;

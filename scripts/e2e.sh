@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# e2e.sh: the tests that are too long for every change: e2e/tests/faults, and e2e/tests/vm on every kernel. Needs root.
+# e2e.sh: the tests that are too long for every change: e2e/tests/faults, and e2e/tests/vm on every kernel,
+# with all of Debian's libbpf-tools. Needs root.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$repo"
@@ -12,5 +13,5 @@ cargo build --quiet --workspace --bins --locked
 scripts/images.sh
 # One cluster at a time: two cores carry no more.
 cargo test --locked -p bpfleet-e2e --test faults -- --test-threads 1 --nocapture
-BPFLEET_VM=all cargo test --locked -p bpfleet-e2e --test vm -- --nocapture
+BPFLEET_VM=all BPFLEET_TOOLS=all cargo test --locked -p bpfleet-e2e --test vm -- --nocapture
 say "${green}all passed${plain} in $((SECONDS - started))s"

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bpfleet_e2e::error::{Error, Result, write_file};
 use bpfleet_e2e::real::{NodeOptions, inner};
 use bpfleet_e2e::scratch::Scratch;
-use bpfleet_e2e::vm::{self, GuestOptions, guest};
+use bpfleet_e2e::vm::{self, GuestOptions, guest, libbpf};
 use bpfleet_e2e::{
     Agent, AgentOptions, Cluster, ControlPlane, Operator, OperatorOptions, RealCluster, RealOptions, tools,
 };
@@ -39,6 +39,9 @@ enum What {
     /// What runs in a guest and does what the host asks.
     #[command(hide = true)]
     Guest,
+    /// What libbpf can load and attach of objects, program by program, in a guest.
+    #[command(hide = true)]
+    Libbpf { objects: Vec<PathBuf> },
     /// What the harness starts in the namespaces of a node.
     #[command(hide = true, subcommand)]
     Inner(Inner),
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         What::Cluster(real) => run_real(&real),
         What::Vm(arguments) => vm_command::run(&arguments),
         What::Guest => guest::serve(),
+        What::Libbpf { objects } => libbpf::print_each(&objects),
         What::Inner(Inner::Join {
             groups,
             outlive,

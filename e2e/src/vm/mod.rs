@@ -21,6 +21,7 @@ pub mod fleet;
 pub mod guest;
 pub mod initramfs;
 pub mod kernels;
+pub mod libbpf;
 pub mod machine;
 pub mod modules;
 pub mod node;

@@ -3,4 +3,5 @@
 
 mod cases;
 mod guests;
+mod libbpf_tools;
 mod matrix;

@@ -5,3 +5,4 @@ mod cases;
 mod guests;
 mod libbpf_tools;
 mod matrix;
+mod watch;

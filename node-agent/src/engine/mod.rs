@@ -250,14 +250,15 @@ pub async fn run(
                     }
                 }
             }
-            Some(Looked { name, turn, found }) = looks.recv() => {
+            Some(Looked { name, revision, turn, found }) = looks.recv() => {
                 if let Some(program) = programs.get_mut(&name) {
                     program.looking = false;
+                    let same = program.running.as_ref().is_some_and(|running| running.revision == revision);
                     if let Some(found) = found
-                        && turn == program.turn
+                        && (turn, true) == (program.turn, same)
                     {
                         let changes = program.seen(found, Instant::now());
-                        watch::log(&name, program.running.as_ref().map_or("", |it| &it.revision), &changes);
+                        watch::log(&name, &revision, &changes);
                     }
                 }
             }
@@ -274,6 +275,7 @@ pub async fn run(
 /// What a look at a program's hooks found.
 struct Looked {
     name: String,
+    revision: String,
     turn: u64,
     found: Option<Vec<HookState>>,
 }
@@ -289,14 +291,15 @@ fn look(executor: &Arc<Executor>, name: &str, program: &mut Program, looked: &Un
     let (executor, looked, revision) = (executor.clone(), looked.clone(), running.revision.clone());
     let (name, turn) = (name.to_owned(), program.turn);
     tokio::spawn(async move {
-        let of = name.clone();
-        let found = spawn_blocking(move || executor.look(&of, &revision, &held)).await;
+        let (of, at) = (name.clone(), revision.clone());
+        let found = spawn_blocking(move || executor.look(&of, &at, &held)).await;
         if let Err(error) = &found {
             tracing::error!(program = name, %error, "looking at hooks failed");
         }
         // The engine has ended: there is nobody to tell.
         let _ = looked.send(Looked {
             name,
+            revision,
             turn,
             found: found.ok().flatten(),
         });

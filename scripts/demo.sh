@@ -82,6 +82,8 @@ guests=()
 for kernel in $kernels; do guests+=(--vm "$kernel"); done
 # The first time the kernels are fetched from Debian.
 start_harness 600 up "${guests[@]}"
+known() { [ "$("$KUBECTL" get bpfnodes -o json | jq '[.items[] | select(.status.facts)] | length')" -eq $((1 + ${#guests[@]} / 2)) ]; }
+until_true 60 "every node to tell what its kernel can do" known
 show "$KUBECTL" get bpfnodes
 pins=$PIN_ROOT_LOCAL
 counts=$pins/$example/maps/$map
@@ -98,6 +100,20 @@ show "$KUBECTL" wait --for=condition=Ready --timeout=60s "bpfprogram/$example"
 show "$KUBECTL" get bpfprograms,bpfnodes,bpfrevisions
 step "   one BpfProgram, a kernel each: what each node runs"
 show "$KUBECTL" get bpfnodes -o custom-columns="$fleet_columns"
+
+step "   examples/unlinks: the function that removes files has another name on newer kernels"
+compile examples/unlinks/unlinks.bpf.c "$work/unlinks.o"
+"$KUBECTL" -n "$namespace" create configmap unlinks --from-file="unlinks.bpf.o=$work/unlinks.o" >&2
+show "$KUBECTL" apply -f examples/unlinks/bpfprogram.yaml
+settled() {
+  "$KUBECTL" get bpfprogram unlinks -o json |
+    jq -e '.status.nodes | .selected == .ready + .failed + .unreachable + .withoutAgent and .selected > 0'
+}
+until_true 60 "every node to run unlinks, or to say why not" settled
+say "${dim}\$ kubectl get bpfprogram unlinks -o json | jq .status.kernels${plain}"
+"$KUBECTL" get bpfprogram unlinks -o json |
+  jq -r '.status.kernels[] | "    \(.kernel): \(.ready) of \(.nodes) ready; \(.message // "served by the first alternative")"' | cut -c1-200
+show "$KUBECTL" delete bpfprogram unlinks --timeout=60s
 
 step "4. the program at work: map '$map' at $counts"
 counters_move

@@ -1,5 +1,6 @@
 //! Hooks that go to the first function that a kernel has, or to the best place that it has.
 
+use bpfleet_e2e::vm::MapEntry;
 use serde_json::{Value, json};
 
 use super::case::{Case, Result, object, spec};
@@ -55,7 +56,7 @@ fn unlinks(guest: &Guest<'_>) -> Result<String> {
     let of_rm = entries.iter().filter(|entry| entry.text() == "rm");
     same(
         "removed files",
-        &of_rm.map(|entry| entry.sum()).sum(),
+        &of_rm.map(MapEntry::sum).sum(),
         &u64::from(REMOVED),
     )?;
     Ok(took)

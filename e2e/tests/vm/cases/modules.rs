@@ -1,6 +1,6 @@
 //! What a module has: its functions, and types that the kernel itself has not.
 
-use bpfleet_e2e::vm::VmNode;
+use bpfleet_e2e::vm::{MapEntry, VmNode};
 use serde_json::json;
 
 use super::case::{Case, Result, spec};
@@ -94,7 +94,7 @@ fn conntrack(guest: &Guest<'_>) -> Result<String> {
         }
         key[8] = slot;
         let entry = entries.iter().find(|entry| entry.key == key);
-        entry.map_or(0, |entry| entry.sum())
+        entry.map_or(0, MapEntry::sum)
     };
     // A request and a reply each; what has no type sees everything else too.
     let at_least = |slot: u8| {
@@ -133,7 +133,7 @@ fn null_blk(guest: &Guest<'_>) -> Result<String> {
     let counted = || -> Result<u64> {
         let entries = guest.map("requests")?;
         let entry = entries.iter().find(|entry| entry.key == size.to_le_bytes());
-        Ok(entry.map_or(0, |entry| entry.sum()))
+        Ok(entry.map_or(0, MapEntry::sum))
     };
     let before = counted()?;
     guest.node.sh(&format!(

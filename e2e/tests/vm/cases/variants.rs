@@ -1,5 +1,7 @@
 //! Examples that take another object, or another path, on another kernel.
 
+use bpfleet_e2e::vm::MapEntry;
+
 use super::case::{Case, Result};
 use super::guest::{Guest, ensure, same};
 
@@ -28,7 +30,7 @@ fn blocksizes(guest: &Guest<'_>) -> Result<String> {
     let counted = || -> Result<u64> {
         let entries = guest.map("sizes")?;
         let of_size = entries.iter().filter(|entry| entry.key == [SLOT, 0, 0, 0]);
-        Ok(of_size.map(|entry| entry.sum()).sum())
+        Ok(of_size.map(MapEntry::sum).sum())
     };
     let before = counted()?;
     guest.node.machine().block_io(BLOCKS)?;

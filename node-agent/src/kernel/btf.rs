@@ -65,7 +65,12 @@ pub fn each(mut look: impl FnMut(&Info, OwnedFd) -> bool) -> io::Result<()> {
         id = next;
         // It may have gone since.
         let Ok(fd) = open(id) else { continue };
-        let info = info(fd.as_fd())?;
+        let info = match info(fd.as_fd()) {
+            Ok(info) => info,
+            // Before 5.11 BTF has no name, and what asks for one is refused. Only programs' has an id there.
+            Err(error) if error.raw_os_error() == Some(libc::E2BIG) => continue,
+            Err(error) => return Err(error),
+        };
         if info.kernel && !look(&info, fd) {
             return Ok(());
         }

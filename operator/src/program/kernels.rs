@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn each_kernel_has_a_row_whatever_the_order_of_the_nodes() {
-        let mut nodes = vec![
+        let mut nodes = [
             on("a", "6.1", None, Some("probe")),
             on("b", "6.1", None, None),
             on("c", "6.1", None, None),

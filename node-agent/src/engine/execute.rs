@@ -56,6 +56,7 @@ pub struct Executor {
     settings: Settings,
     source: Arc<dyn Source>,
     loads: Semaphore,
+    looks: Semaphore,
     prober: Arc<Mutex<Prober>>,
     /// The revisions that the cache was last cleaned for.
     cached: Mutex<BTreeSet<String>>,
@@ -69,6 +70,7 @@ impl Executor {
             settings,
             source,
             loads,
+            looks: Semaphore::new(1),
             cached: Mutex::default(),
         }
     }
@@ -212,6 +214,11 @@ impl Executor {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Who looks at hooks.
+    pub(super) fn looks(&self) -> &Semaphore {
+        &self.looks
     }
 
     pub(super) fn source(&self) -> &dyn Source {

@@ -27,7 +27,7 @@ use tokio::{
         watch as channel,
     },
     task::spawn_blocking,
-    time::{interval_at, sleep_until},
+    time::{interval_at, sleep_until, timeout},
 };
 
 use self::{
@@ -49,6 +49,8 @@ use crate::{
 const CONCURRENT_LOADS: usize = 2;
 /// How often it is looked whether everything is attached. What is lost has to leave Ready within 10 s.
 pub const VERIFY_EVERY: Duration = Duration::from_secs(4);
+/// How long a look waits for others: a file system that hangs must not hold up those at other programs.
+const LOOK_PATIENCE: Duration = Duration::from_millis(500);
 /// How long one revision may take to load: the verifier needs seconds for the largest programs.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -291,8 +293,12 @@ fn look(executor: &Arc<Executor>, name: &str, program: &mut Program, looked: &Un
     let (executor, looked, revision) = (executor.clone(), looked.clone(), running.revision.clone());
     let (name, turn) = (name.to_owned(), program.turn);
     tokio::spawn(async move {
+        // One after the other, as long as none takes long.
+        let turn_to_look = timeout(LOOK_PATIENCE, executor.looks().acquire()).await;
+        let executor = executor.clone();
         let (of, at) = (name.clone(), revision.clone());
         let found = spawn_blocking(move || executor.look(&of, &at, &held)).await;
+        drop(turn_to_look);
         if let Err(error) = &found {
             tracing::error!(program = name, %error, "looking at hooks failed");
         }

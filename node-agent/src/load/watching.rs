@@ -96,8 +96,8 @@ pub fn attach(
     }
     let watched = Watched {
         alternative: chosen.alternative,
-        instances: 0,
         targets,
+        ..Watched::default()
     };
     watched
         .write(&context.hook_dir)

@@ -102,8 +102,11 @@ impl Look<'_> {
         node: &NodePaths,
         held: bool,
     ) -> Result<(), String> {
-        let id = program_id(&dir.join(PROGRAM))
-            .map_err(|error| format!("its program is not pinned any more: {error}"))?;
+        let id = match watched {
+            Some(watched) => watched.program,
+            None => program_id(&dir.join(PROGRAM))
+                .map_err(|error| format!("its program is not pinned any more: {error}"))?,
+        };
         for target in watched.iter().flat_map(|watched| &watched.targets) {
             target.lost(node).map_or(Ok(()), Err)?;
         }

@@ -19,10 +19,10 @@ use std::{
 use bpfleet_fit::{Attach, InterfaceSelector};
 use serde::{Deserialize, Serialize};
 
-use super::{entries, name};
+use super::{entries, name, program_id};
 use crate::{
     load::{below, interface_index, request::NodePaths},
-    record::Instance,
+    record::{Instance, PROGRAM},
 };
 
 /// Name of the link that says it, in the hook's directory.
@@ -38,6 +38,8 @@ const MAX_MODULES: usize = 32;
 pub struct Watched {
     /// Which of the hook's alternatives is attached, from 0.
     pub alternative: usize,
+    /// Id of its program, which lives as long as it is attached.
+    pub program: u32,
     /// How many links and records there were.
     pub instances: usize,
     /// What it stands on.
@@ -157,7 +159,12 @@ impl Watched {
     /// Writes it into a hook's directory, in which everything else is by now.
     pub fn write(mut self, hook_dir: &Path) -> io::Result<()> {
         self.instances = instances(hook_dir)?.len();
-        symlink(serde_json::to_string(&self)?, hook_dir.join(WATCHED))
+        self.program = program_id(&hook_dir.join(PROGRAM))?;
+        self.write_as_it_is(hook_dir)
+    }
+
+    fn write_as_it_is(&self, hook_dir: &Path) -> io::Result<()> {
+        symlink(serde_json::to_string(self)?, hook_dir.join(WATCHED))
     }
 
     /// Reads it back; none if an earlier version of the agent wrote nothing.
@@ -242,19 +249,20 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_back_with_the_number_of_links_and_records() {
+    fn it_reads_back_whole_and_links_and_records_are_counted() {
         let dir = tempfile::tempdir().unwrap();
         for record in ["link-0", "link-1", "program"] {
             fs::create_dir(dir.path().join(record)).unwrap();
         }
         let watched = Watched {
             alternative: 3,
-            instances: 0,
+            program: 7,
+            instances: 2,
             targets: vec![Place::Binary("/x".repeat(512)).look(&node(dir.path()))],
         };
-        watched.clone().write(dir.path()).unwrap();
-        let instances = 2;
-        assert_eq!(Watched::read(dir.path()), Some(Watched { instances, ..watched }));
+        watched.write_as_it_is(dir.path()).unwrap();
+        assert_eq!(Watched::read(dir.path()), Some(watched));
+        assert_eq!(instances(dir.path()).unwrap().len(), 2);
         assert_eq!(Watched::read(Path::new("/nowhere")), None);
     }
 }

@@ -231,45 +231,53 @@ pub async fn run(
             *view = next;
             changed
         });
-        let retry = async {
-            match wake {
-                Some(time) => sleep_until(time.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            changed = wanted.changed() => match changed {
-                Ok(()) => current = wanted.borrow_and_update().clone(),
-                Err(_) => return,
-            },
-            Some((name, outcome)) = finished.recv() => {
-                if let Some(program) = programs.get_mut(&name) {
-                    let failed = matches!(outcome, Done::Failed { .. } | Done::Reattached(..));
-                    settle(program, outcome, &settings.node_name, &name);
-                    if failed {
-                        // An attempt that failed has put everything back; if it has not, that must be seen.
-                        look(&executor, &name, program, &looked);
+        // What changes nothing asks for no decision.
+        loop {
+            let retry = async {
+                match wake {
+                    Some(time) => sleep_until(time.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = wanted.changed() => match changed {
+                    Ok(()) => current = wanted.borrow_and_update().clone(),
+                    Err(_) => return,
+                },
+                Some((name, outcome)) = finished.recv() => {
+                    if let Some(program) = programs.get_mut(&name) {
+                        let failed = matches!(outcome, Done::Failed { .. } | Done::Reattached(..));
+                        settle(program, outcome, &settings.node_name, &name);
+                        if failed {
+                            // An attempt that failed has put everything back; if it has not, that must be seen.
+                            look(&executor, &name, program, &looked);
+                        }
                     }
                 }
-            }
-            Some(Looked { name, revision, turn, found }) = looks.recv() => {
-                if let Some(program) = programs.get_mut(&name) {
-                    program.looking = false;
-                    let same = program.running.as_ref().is_some_and(|running| running.revision == revision);
-                    if let Some(found) = found
-                        && (turn, true) == (program.turn, same)
-                    {
-                        let changes = program.seen(found, Instant::now());
-                        watch::log(&name, &revision, &changes);
+                Some(Looked { name, revision, turn, found }) = looks.recv() => {
+                    if let Some(program) = programs.get_mut(&name) {
+                        program.looking = false;
+                        let same = program.running.as_ref().is_some_and(|running| running.revision == revision);
+                        if let Some(found) = found
+                            && (turn, true) == (program.turn, same)
+                        {
+                            let changes = program.seen(found, Instant::now());
+                            watch::log(&name, &revision, &changes);
+                            if changes.is_empty() && program.is_running() {
+                                continue;
+                            }
+                        }
                     }
                 }
-            }
-            _ = verify.tick() => {
-                for (name, program) in programs.iter_mut().filter(|(_, program)| !program.busy) {
-                    look(&executor, name, program, &looked);
+                _ = verify.tick() => {
+                    for (name, program) in programs.iter_mut().filter(|(_, program)| !program.busy) {
+                        look(&executor, name, program, &looked);
+                    }
+                    continue;
                 }
+                () = retry => {}
             }
-            () = retry => {}
+            break;
         }
     }
 }

@@ -15,6 +15,8 @@ const STATISTICS: [&str; 5] = [
     "mark_precise:",
     "max_states",
 ];
+/// What it writes of each subprogram after that, on newer kernels (7.3).
+const SUBPROGRAM: &str = " insns_self ";
 
 /// The verdict: the last line that says why, with a poisoned instruction named for what it stands for.
 pub fn verdict(poisoned: &[Poisoned], log: &str) -> String {
@@ -22,7 +24,7 @@ pub fn verdict(poisoned: &[Poisoned], log: &str) -> String {
         .lines()
         .rev()
         .map(str::trim)
-        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|s| line.starts_with(s)))
+        .find(|line| !line.is_empty() && !is_statistics(line))
         .unwrap_or("the verifier gave no reason");
     if poison(line).is_none() {
         return line.to_owned();
@@ -39,6 +41,11 @@ pub fn verdict(poisoned: &[Poisoned], log: &str) -> String {
             without_poison(line)
         ),
     }
+}
+
+fn is_statistics(line: &str) -> bool {
+    STATISTICS.iter().any(|start| line.starts_with(start))
+        || line.starts_with("subprog ") && line.contains(SUBPROGRAM)
 }
 
 /// The log with poisoned instructions named for what they stand for.
@@ -102,6 +109,9 @@ mod tests {
                    verification time 12 usec\nstack depth 0\nprocessed 2 insns (limit 1000000) max_states_per_insn 0\n";
         assert_eq!(verdict(&[], log), "invalid bpf_context access off=4000 size=4");
         assert_eq!(verdict(&[], ""), "the verifier gave no reason");
+        let log = "invalid mem access 'scalar'\nprocessed 43 insns (limit 1000000) max_states_per_insn 0\n\
+                   subprog 1 (helper) static insns_self 43 insns_total 43 stack 8\n";
+        assert_eq!(verdict(&[], log), "invalid mem access 'scalar'");
     }
 
     #[test]

@@ -263,7 +263,8 @@ char LICENSE[] SEC("license") = "GPL";
     let sizes = libbpf::Object::open(&object, None).unwrap().missing_sizes();
     let stacks = (sizes[0].map.as_str(), sizes[0].max_entries, sizes[0].value_size);
     assert_eq!((stacks, sizes.len()), (("stacks", Some(1024), Some(1016)), 1));
-    let tried = attach_each(&object, None, |object| object.set_sizes(&sizes)).unwrap();
+    let set = |object: &mut libbpf::Object| object.set_sizes(&sizes);
+    let tried = attach_each(&object, None, set, |object, _, at| object.attach(at)).unwrap();
     let errno = |tried: &Tried| match &tried.attached {
         Some(Err(error)) => error.errno,
         Some(Ok(())) => 0,

@@ -1,5 +1,6 @@
 //! libbpf in a guest: what it can load and attach of objects there, program by program.
 
+use std::ffi::CStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
 use crate::error::{During, Error, Result};
+
+/// Binary, provider and name of the probe that USDT programs are attached to, if the test has put it into the guest.
+pub const PROBE: (&CStr, &CStr, &CStr) = (c"/lib/libprobe.so", c"bpfleet", c"probe");
 
 /// What became of one program of an object.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,7 +29,7 @@ pub struct Tried {
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// It was attached where its section says.
+    /// It was attached where its section says, or to [`PROBE`].
     Attached,
     /// It was loaded, and its section does not say where to attach it.
     Loaded,
@@ -96,7 +100,8 @@ fn each(path: &Path) -> Result<()> {
     let failed = |error: libbpf::Error| Error::Other(format!("{}: {error}", path.display()));
     let bytes = std::fs::read(path).during(about)?;
     let sizes = Object::open(&bytes, None).map_err(failed)?.missing_sizes();
-    let tried = libbpf::attach_each(&bytes, None, |object| object.set_sizes(&sizes)).map_err(failed)?;
+    let set = |object: &mut Object| object.set_sizes(&sizes);
+    let tried = libbpf::attach_each(&bytes, None, set, attach).map_err(failed)?;
     let mut out = std::io::stdout().lock();
     for tried in tried {
         let line = Tried {
@@ -115,13 +120,23 @@ fn each(path: &Path) -> Result<()> {
     Ok(())
 }
 
+fn attach(object: &Object, program: &libbpf::Program, at: usize) -> std::result::Result<(), libbpf::Error> {
+    match program.section.trim_start_matches('?') {
+        "usdt" => object.attach_usdt(at, PROBE.0, PROBE.1, PROBE.2),
+        _ => object.attach(at),
+    }
+}
+
 fn outcome(tried: libbpf::Tried) -> Outcome {
     match (tried.loaded, tried.attached) {
         (Err(error), _) => Outcome::NotLoaded(error.into()),
-        (Ok(()), Some(Err(error))) if error.errno != libbpf::Error::NO_TARGET => {
-            Outcome::NotAttached(error.into())
-        }
+        (Ok(()), Some(Err(error))) if !half_a_place(&error) => Outcome::NotAttached(error.into()),
         (Ok(()), Some(Ok(()))) => Outcome::Attached,
         (Ok(()), _) => Outcome::Loaded,
     }
+}
+
+/// None, or a function and no binary as in `uretprobe/readline`.
+fn half_a_place(error: &libbpf::Error) -> bool {
+    error.errno == libbpf::Error::NO_TARGET || error.log.contains("missing ':function[+offset]'")
 }

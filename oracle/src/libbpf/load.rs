@@ -34,11 +34,12 @@ pub struct Tried {
     pub program: Program,
     /// Whether it could be loaded.
     pub loaded: Result<(), Error>,
-    /// Whether it could be attached where its section says, if it was loaded.
+    /// Whether it could be attached, if it was loaded.
     pub attached: Option<Result<(), Error>>,
 }
 
-/// The same, and attaches each program that could be loaded, where its section says.
+/// The same, and attaches each program that could be loaded, by `attach`: [`Object::attach`] does so where its section
+/// says.
 ///
 /// # Errors
 /// As [`load_each`].
@@ -46,10 +47,13 @@ pub fn attach_each(
     object: &[u8],
     btf_path: Option<&Path>,
     adjust: impl FnMut(&mut Object) -> Result<(), Error>,
+    attach: impl Fn(&Object, &Program, usize) -> Result<(), Error>,
 ) -> Result<Vec<Tried>, Error> {
     each(object, btf_path, adjust, |object, program, at, loaded| Tried {
         program: program.clone(),
-        attached: loaded.is_ok().then(|| object.attach(at).map_err(shorten)),
+        attached: loaded
+            .is_ok()
+            .then(|| attach(object, program, at).map_err(shorten)),
         loaded,
     })
 }

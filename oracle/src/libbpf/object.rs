@@ -1,6 +1,6 @@
 //! Objects as libbpf opens them.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -208,13 +208,45 @@ impl Object {
     /// # Errors
     /// If there is none, or libbpf or the kernel refuses; with [`Error::NO_TARGET`] if its section does not say where.
     pub fn attach(&self, program: usize) -> Result<(), Error> {
-        const CALL: &str = "bpf_program__attach";
-        let program = self.programs.get(program).ok_or(Error::new(CALL, EINVAL))?;
-        let (attached, log) = log::quietly(|| {
-            // SAFETY: a program of this object.
-            let link = unsafe { sys::bpf_program__attach(program.as_ptr()) };
-            NonNull::new(link).ok_or_else(|| Error::last(CALL))
-        });
+        // SAFETY: the program is valid.
+        self.attach_by("bpf_program__attach", program, |program| unsafe {
+            sys::bpf_program__attach(program)
+        })
+    }
+
+    /// Attaches the program of that index to a USDT probe (`bpf_program__attach_usdt`), and detaches it.
+    ///
+    /// # Errors
+    /// If there is none, or libbpf or the kernel refuses.
+    pub fn attach_usdt(
+        &self,
+        program: usize,
+        binary: &CStr,
+        provider: &CStr,
+        name: &CStr,
+    ) -> Result<(), Error> {
+        // SAFETY: the program is valid, and so are the strings for the call; null means no options.
+        self.attach_by("bpf_program__attach_usdt", program, |program| unsafe {
+            sys::bpf_program__attach_usdt(
+                program,
+                -1,
+                binary.as_ptr(),
+                provider.as_ptr(),
+                name.as_ptr(),
+                null(),
+            )
+        })
+    }
+
+    fn attach_by(
+        &self,
+        call: &'static str,
+        program: usize,
+        attach: impl FnOnce(*const sys::bpf_program) -> *mut sys::bpf_link,
+    ) -> Result<(), Error> {
+        let program = self.programs.get(program).ok_or(Error::new(call, EINVAL))?;
+        let (attached, log) =
+            log::quietly(|| NonNull::new(attach(program.as_ptr())).ok_or_else(|| Error::last(call)));
         let link = attached.map_err(|e| e.with_log(log))?;
         // SAFETY: a link that was just made, and that nothing else has.
         check("bpf_link__destroy", unsafe {

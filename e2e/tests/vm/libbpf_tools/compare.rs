@@ -8,7 +8,7 @@ use std::fmt::Write;
 use bpfleet_e2e::vm::{Kernel, libbpf};
 
 use super::agent::Outcome;
-use super::objects::{Tool, says_where};
+use super::objects::{Tool, has_elsewhere};
 
 /// What was found on a kernel.
 #[derive(Debug)]
@@ -88,6 +88,8 @@ pub enum Verdict {
     BothRun,
     /// Both load it, and neither can attach it where its section says.
     BothLoad,
+    /// libbpf loads it, neither can attach it, and the agent knows so without loading it.
+    NeitherAttaches,
     /// The agent gets further.
     OnlyAgent,
     /// libbpf gets further, which must not be.
@@ -102,6 +104,7 @@ impl Verdict {
         match self {
             Verdict::BothRun => "both run",
             Verdict::BothLoad => "both load",
+            Verdict::NeitherAttaches => "neither attaches",
             Verdict::OnlyAgent => "only the agent",
             Verdict::OnlyLibbpf => "only libbpf",
             Verdict::Neither => "neither",
@@ -113,8 +116,6 @@ impl Row {
     pub fn verdict(&self) -> Verdict {
         let theirs = match &self.libbpf {
             libbpf::Outcome::Attached | libbpf::Outcome::Loaded => 2,
-            // Half a place is none: `uretprobe/readline` has no binary.
-            libbpf::Outcome::NotAttached(_) if !says_where(&self.section) => 2,
             libbpf::Outcome::NotAttached(_) => 1,
             libbpf::Outcome::NotLoaded(_) => 0,
         };
@@ -124,6 +125,9 @@ impl Row {
             Outcome::NotLoaded(..) => 0,
         };
         match ours.cmp(&theirs) {
+            std::cmp::Ordering::Less if theirs == 1 && !has_elsewhere(&self.section) => {
+                Verdict::NeitherAttaches
+            }
             std::cmp::Ordering::Less => Verdict::OnlyLibbpf,
             std::cmp::Ordering::Greater => Verdict::OnlyAgent,
             std::cmp::Ordering::Equal => match ours {
@@ -160,19 +164,20 @@ impl Row {
 /// Everything as text in Markdown: a table with a row for each kernel, and the reasons in groups with an example.
 pub fn markdown(found: &[OnKernel]) -> String {
     let mut out = String::from(
-        "| kernel | objects | Ready as they are | programs | both run | both load, no such place | only the agent | \
-         only libbpf | neither |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        "| kernel | objects | Ready as they are | programs | both run | both load, no such place | neither attaches, libbpf loads | only the agent | \
+         only libbpf | neither |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for OnKernel { kernel, rows, wholes } in found {
         let count = |verdict| rows.iter().filter(|row| row.verdict() == verdict).count();
         let _ = writeln!(
             out,
-            "| {kernel} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {kernel} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             wholes.len(),
             wholes.iter().filter(|whole| whole.ready.is_ok()).count(),
             rows.len(),
             count(Verdict::BothRun),
             count(Verdict::BothLoad),
+            count(Verdict::NeitherAttaches),
             count(Verdict::OnlyAgent),
             count(Verdict::OnlyLibbpf),
             count(Verdict::Neither),

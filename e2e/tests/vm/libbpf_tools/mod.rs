@@ -3,7 +3,8 @@
 //! Each object is given to the agent as a BpfProgram that says no more than the sizes of maps that the tools' user space
 //! sets, and then with an optional hook for each program. libbpf loads and attaches each program alone. The agent must
 //! get as far as libbpf with every program: it attaches what libbpf attaches, and what libbpf loads but cannot attach
-//! (the kernel has no such function) it loads, which is seen by attaching it elsewhere.
+//! (the kernel has no such function) it loads, which is seen by attaching it elsewhere. What is tied to its function when it
+//! is loaded has no elsewhere: where neither attaches such a program, the agent does not load it, and the table says so.
 //!
 //! All objects of one suite take some minutes on an emulated kernel. `BPFLEET_TOOLS` chooses: a suite, `all` of them, or
 //! names of tools with commas between them; without it there is a sample. `make e2e` takes all.
@@ -115,7 +116,7 @@ fn on(scratch: &Scratch, kernel: &Kernel, tools: &[Tool]) -> OnKernel {
         machine.write_file(&tool.path(), 0o644, &tool.bytes).unwrap();
     }
     machine
-        .write_file(objects::PROBE, 0o644, objects::probe())
+        .write_file(objects::probe_place()[0], 0o644, objects::probe())
         .unwrap();
     let mut found = OnKernel::of(kernel);
     // Objects of two suites have one name.

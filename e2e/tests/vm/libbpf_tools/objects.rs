@@ -2,16 +2,15 @@
 
 use bpf_oracle::corpus;
 use bpf_oracle::libbpf::{self, MapSize};
+use bpfleet_e2e::vm;
 use serde_json::{Value, json};
 
 /// Where objects lie in a guest.
 const DIR: &str = "/objects";
 /// A library of every guest.
 const LIBC: &str = "/lib/x86_64-linux-gnu/libc.so.6";
-/// Where [`probe`] lies in a guest.
-pub const PROBE: &str = "/lib/libprobe.so";
 
-/// A library with a USDT probe.
+/// A library with the USDT probe of `libbpf::PROBE`.
 pub fn probe() -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let library = dir.path().join("libprobe.so");
@@ -94,6 +93,17 @@ impl Tool {
     }
 }
 
+/// Binary, provider and name of the probe.
+pub fn probe_place() -> [&'static str; 3] {
+    let (path, provider, name) = vm::libbpf::PROBE;
+    [path, provider, name].map(|text| text.to_str().unwrap())
+}
+
+/// Whether a program whose own place is not there can be attached elsewhere.
+pub fn has_elsewhere(section: &str) -> bool {
+    targets(section).len() > 1
+}
+
 /// Whether a section says where its program is attached.
 pub fn says_where(section: &str) -> bool {
     targets(section).first() == Some(&None)
@@ -109,7 +119,10 @@ fn targets(section: &str) -> Vec<Option<Value>> {
         "tp" | "tracepoint" => json!({"tracepoint": "sched/sched_switch"}),
         "raw_tp" | "raw_tracepoint" => json!({"rawTracepoint": "sched_switch"}),
         "uprobe" | "uretprobe" => json!({"binary": {"path": LIBC, "symbol": "malloc"}}),
-        "usdt" => json!({"usdt": {"path": PROBE, "provider": "bpfleet", "name": "probe"}}),
+        "usdt" => {
+            let [path, provider, name] = probe_place();
+            json!({"usdt": {"path": path, "provider": provider, "name": name}})
+        }
         "perf_event" => json!({"perfEvent": {"event": "CpuClock", "sampleFrequency": 49}}),
         _ => return vec![None],
     };

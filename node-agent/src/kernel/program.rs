@@ -62,13 +62,17 @@ pub enum LoadError {
 }
 
 /// Loads programs of a resolved object, each with its row of the plan. `maps` are those that aya created from the
-/// same ELF ([`maps_of`]); contents that the plan lists are put into them by others.
+/// same ELF ([`maps_of`]); contents that the plan lists are put into them by others. One that the kernel refuses does not
+/// hold up the others.
+///
+/// # Errors
+/// If the object cannot be laid out at all.
 pub fn load(
     elf: &[u8],
     plan: &LoadPlan,
     which: &[&str],
     maps: &BTreeMap<String, BorrowedFd<'_>>,
-) -> Result<BTreeMap<String, OwnedFd>, LoadError> {
+) -> Result<BTreeMap<String, Result<OwnedFd, LoadError>>, LoadError> {
     let layout = |error: &dyn std::error::Error| LoadError::Layout(error_chain(error));
     let mut object = Object::parse(elf).map_err(|error| layout(&error))?;
     let features = aya::features();
@@ -101,7 +105,7 @@ pub fn load(
         let (Some(row), Some(function)) = (row, function) else {
             return Err(LoadError::NoProgram((*name).to_owned()));
         };
-        let fd =
+        let outcome =
             one(plan, row, function, &object, object_btf.as_ref(), &mut modules).map_err(
                 |error| match error {
                     LoadError::Refused { program, error, log } => LoadError::Refused {
@@ -111,8 +115,8 @@ pub fn load(
                     },
                     other => other,
                 },
-            )?;
-        loaded.insert((*name).to_owned(), fd);
+            );
+        loaded.insert((*name).to_owned(), outcome);
     }
     Ok(loaded)
 }

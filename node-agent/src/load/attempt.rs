@@ -33,8 +33,8 @@ use crate::{
 pub enum Miss {
     /// Another choice would not help.
     Revision(Failure),
-    /// This program cannot be loaded.
-    Program(String, Failure),
+    /// These programs cannot be loaded, each with why; never empty.
+    Programs(Vec<(String, Failure)>),
     /// The failure's hooks cannot be attached.
     Hooks(Failure),
 }

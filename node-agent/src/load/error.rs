@@ -103,7 +103,7 @@ pub fn resolving(error: &ResolveError) -> Miss {
     };
     let failure = Failure::new(reason, error.to_string());
     match error.program() {
-        Some(program) => Miss::Program(program.to_owned(), failure),
+        Some(program) => Miss::Programs(vec![(program.to_owned(), failure)]),
         None => Miss::Revision(failure),
     }
 }
@@ -122,23 +122,13 @@ pub fn loading(program: &ProgramPlan, error: &ProgramError) -> Failure {
     }
 }
 
-/// A program of these could not be loaded by us.
-pub fn loading_own(rows: &[ProgramPlan], error: &LoadError) -> Miss {
-    let row = |name: &str| rows.iter().find(|row| row.name == name);
+/// A program could not be loaded by us.
+pub fn loading_own(row: &ProgramPlan, error: &LoadError) -> Failure {
     match error {
-        LoadError::Refused { program, error, log } => {
-            let failure = row(program).map_or_else(
-                || Failure::new(NodeReason::LoadFailed, error.to_string()),
-                |row| refused(row, error, log),
-            );
-            Miss::Program(program.clone(), failure)
-        }
-        LoadError::Module { program, .. } => Miss::Program(
-            program.clone(),
-            Failure::new(NodeReason::TargetNotFound, error.to_string()),
-        ),
+        LoadError::Refused { error, log, .. } => refused(row, error, log),
+        LoadError::Module { .. } => Failure::new(NodeReason::TargetNotFound, error.to_string()),
         LoadError::Layout(_) | LoadError::NoProgram(_) => {
-            Miss::Revision(Failure::new(NodeReason::InvalidObject, error.to_string()))
+            Failure::new(NodeReason::InvalidObject, error.to_string())
         }
     }
 }

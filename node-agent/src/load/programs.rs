@@ -50,36 +50,45 @@ impl Programs {
             probes: None,
         };
         let rows = programs.plan.programs.clone();
+        // All that fail are found at once, so that all of them make place for their next alternatives.
+        let mut failed = programs.load_own(&rows)?;
         for row in rows.iter().filter(|row| !is_own(row)) {
-            programs.load_by_aya(row)?;
+            if let Err(failure) = programs.load_by_aya(row) {
+                failed.push((row.name.clone(), failure));
+            }
         }
-        programs.load_own(&rows)?;
+        if !failed.is_empty() {
+            return Err(Miss::Programs(failed));
+        }
         programs.fill()?;
         Ok(programs)
     }
 
-    fn load_own(&mut self, rows: &[ProgramPlan]) -> Result<(), Miss> {
-        let names: Vec<&str> = rows
-            .iter()
-            .filter(|row| is_own(row))
-            .map(|row| row.name.as_str())
-            .collect();
+    /// Gives those that cannot be loaded.
+    fn load_own(&mut self, rows: &[ProgramPlan]) -> Result<Vec<(String, Failure)>, Failure> {
+        let own: Vec<&ProgramPlan> = rows.iter().filter(|row| is_own(row)).collect();
+        let names: Vec<&str> = own.iter().map(|row| row.name.as_str()).collect();
         if names.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let loaded = program::load(&self.elf, &self.plan, &names, &self.maps())
-            .map_err(|error| error::loading_own(rows, &error))?;
-        self.own.extend(loaded);
-        Ok(())
+        let mut loaded = program::load(&self.elf, &self.plan, &names, &self.maps())
+            .map_err(|error| Failure::new(NodeReason::InvalidObject, error.to_string()))?;
+        let mut failed = Vec::new();
+        for row in own {
+            match loaded.remove(&row.name) {
+                Some(Ok(fd)) => {
+                    self.own.insert(row.name.clone(), fd);
+                }
+                Some(Err(error)) => failed.push((row.name.clone(), error::loading_own(row, &error))),
+                None => failed.push((row.name.clone(), no_program(&row.name))),
+            }
+        }
+        Ok(failed)
     }
 
-    fn load_by_aya(&mut self, row: &ProgramPlan) -> Result<(), Miss> {
+    fn load_by_aya(&mut self, row: &ProgramPlan) -> Result<(), Failure> {
         let name = row.name.as_str();
-        let refused = |failure| Miss::Program(name.to_owned(), failure);
-        let program = self
-            .ebpf
-            .program_mut(name)
-            .ok_or_else(|| refused(no_program(name)))?;
+        let program = self.ebpf.program_mut(name).ok_or_else(|| no_program(name))?;
         let result = match program {
             Program::TracePoint(p) => p.load(),
             Program::RawTracePoint(p) => p.load(),
@@ -104,10 +113,10 @@ impl Programs {
                     "program {name} was opened as {:?}, which bpfleet cannot load",
                     other.prog_type()
                 );
-                return Err(refused(Failure::new(NodeReason::UnsupportedProgram, message)));
+                return Err(Failure::new(NodeReason::UnsupportedProgram, message));
             }
         };
-        result.map_err(|error| refused(error::loading(row, &error)))
+        result.map_err(|error| error::loading(row, &error))
     }
 
     /// Puts maps and programs into the maps that hold them from the start.

@@ -70,9 +70,11 @@ pub fn load(request: &Request, start: Instant) -> Result<(Loaded, Vec<OwnedFd>),
                 return Ok((loaded, held));
             }
             Err(Miss::Revision(failure)) => return Err(failure.into()),
-            Err(Miss::Program(program, failure)) => {
+            Err(Miss::Programs(failed)) => {
+                let failure = first_without_alternative(&plans, &choice, &failed);
                 note(&mut tried, &choice, &failure, |hook| {
-                    (hook.program.name == program).then(|| attempt_of(&failure))
+                    let (_, failure) = failed.iter().find(|(name, _)| *name == hook.program.name)?;
+                    Some(attempt_of(failure))
                 });
                 failure
             }
@@ -92,6 +94,27 @@ pub fn load(request: &Request, start: Instant) -> Result<(Loaded, Vec<OwnedFd>),
         };
         last = Some(failure);
     }
+}
+
+/// Of what failed to load, what will end the attempts: the first that leaves its hook without an alternative; else the
+/// first.
+fn first_without_alternative(plans: &[HookPlan], choice: &Choice, failed: &[(String, Failure)]) -> Failure {
+    let ends = |name: &str| {
+        choice.hooks.iter().any(|chosen| {
+            let plan = plans.iter().find(|plan| plan.name == chosen.hook.name);
+            chosen.hook.program.name == name
+                && plan
+                    .is_some_and(|plan| !plan.optional && chosen.alternative + 1 >= plan.alternatives.len())
+        })
+    };
+    failed
+        .iter()
+        .find(|(name, _)| ends(name))
+        .or(failed.first())
+        .map_or_else(
+            || Failure::new(NodeReason::LoadFailed, "a program cannot be loaded"),
+            |(_, failure)| failure.clone(),
+        )
 }
 
 /// Leaves out of the next choice what failed in this one. If that is nothing, everything is left out, so that there

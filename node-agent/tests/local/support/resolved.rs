@@ -61,7 +61,7 @@ impl Resolved {
     /// Loads one program.
     pub fn load(&self, program: &str) -> Result<OwnedFd, LoadError> {
         let mut loaded = program::load(&self.elf, &self.plan, &[program], &self.maps())?;
-        Ok(loaded.remove(program).unwrap())
+        loaded.remove(program).unwrap()
     }
 
     /// What its map `counts` holds.

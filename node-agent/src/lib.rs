@@ -8,6 +8,7 @@ pub mod cli;
 pub mod engine;
 pub mod escape;
 pub mod facts;
+mod kallsyms;
 pub mod kernel;
 pub mod layout;
 pub mod load;

@@ -16,7 +16,7 @@ use bpfleet_fit::{
 };
 use btf::Btf;
 
-use crate::kernel::probe::buffer::Buffer;
+use crate::{kallsyms::PATH as KALLSYMS, kernel::probe::buffer::Buffer};
 
 use super::{
     btf::{KernelBtf, module_bytes},
@@ -26,8 +26,6 @@ use super::{
     tracefs::Tracefs,
     types::{self, Function, Types, Wanted},
 };
-
-const KALLSYMS: &str = "/proc/kallsyms";
 
 /// What was read.
 #[derive(Debug, Default)]

@@ -30,7 +30,7 @@ const OWNER: &[u8] = b"stapsdt";
 const TYPE: NoteType = NoteType(3);
 
 /// `path` of the host, where the host's root is mounted.
-fn below(host_root: &Path, path: &str) -> PathBuf {
+pub fn below(host_root: &Path, path: &str) -> PathBuf {
     host_root.join(path.trim_start_matches('/'))
 }
 

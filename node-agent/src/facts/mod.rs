@@ -1,7 +1,7 @@
 //! What this node is and can do, found out by asking the kernel.
 //!
 //! - [`Prober`] answers the questions that decisions hang on ([`bpfleet_fit::question`]).
-//! - [`gather`] makes the facts of a node's status.
+//! - [`Prober::node_facts`] makes the facts of a node's status.
 //! - [`KernelBtf`], [`module_btf`] and [`Prober::kconfig`] give a loader what it needs of the kernel.
 
 mod batch;
@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use bpfleet_crds::node::NodeFacts;
 
+pub use binary::below;
 pub use bpffs::mounted_at as bpffs_mounted_at;
 pub use btf::{KernelBtf, kernel_btf, module_bytes as module_btf, module_names as btf_modules};
 pub use cgroup::{Hierarchies, find as cgroup_hierarchies};
@@ -61,11 +62,6 @@ impl FactPaths {
             cgroup_root: None,
         }
     }
-}
-
-/// All facts of the status. What cannot be told is Unknown or absent; nothing here fails.
-pub fn gather(paths: &FactPaths) -> NodeFacts {
-    Prober::new(paths).node_facts()
 }
 
 /// What needs no trying.

@@ -33,7 +33,7 @@ const PERF_EVENT_IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
 const UPROBE_PMU: &str = "/sys/bus/event_source/devices/uprobe";
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 /// Where tracefs is mounted, newest first.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+pub const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Attaches to a tracepoint; dropping the event detaches.
 pub fn tracepoint(program: BorrowedFd<'_>, category: &str, name: &str) -> io::Result<OwnedFd> {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,7 @@ use super::{
     request::NodePaths,
 };
 use crate::{
+    facts::below,
     kernel::{
         bpf::{self, LinkTarget},
         link, perf,
@@ -309,11 +310,6 @@ where
             format!("this kernel gives no link for {target}, so that it could not be kept attached"),
         )
     })
-}
-
-/// `path` of the host, where the host's root is mounted.
-pub fn below(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
 }
 
 fn perf_event(

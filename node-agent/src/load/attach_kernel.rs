@@ -15,12 +15,15 @@ use bpfleet_fit::function::{KernelFunction, matches};
 use super::{
     attach::Attaching,
     error::{HookError, from_io},
-    tracefs::ROOTS,
 };
-use crate::kernel::{
-    bpf::{self, LinkTarget},
-    link::{self, Functions, When},
-    perf::{self, KernelPlace, Way},
+use crate::{
+    kallsyms::{self, Line},
+    kernel::{
+        bpf::{self, LinkTarget},
+        link::{self, Functions, When},
+        perf::{self, KernelPlace, TRACEFS, Way},
+        probe::ENOTSUPP,
+    },
 };
 
 /// `enum bpf_attach_type` of include/uapi/linux/bpf.h.
@@ -33,9 +36,6 @@ const BPF_TRACE_ITER: u32 = 28;
 const BPF_LSM_CGROUP: u32 = 43;
 /// Most functions of one link (MAX_KPROBE_MULTI_CNT of kernel/trace/bpf_trace.c, 6.6).
 const MAX_FUNCTIONS: usize = 1 << 20;
-const KALLSYMS: &str = "/proc/kallsyms";
-/// An error number that the kernel keeps to itself, mostly (include/linux/errno.h): no trampolines on this machine.
-const ENOTSUPP: i32 = 524;
 
 /// Attaches a kprobe or kretprobe program.
 pub fn kprobe(
@@ -104,21 +104,16 @@ fn kprobe_error(target: &str, error: &io::Error) -> HookError {
 
 /// The address of a module's function.
 fn address(function: &str, module: &str) -> io::Result<u64> {
-    let wanted = format!("[{module}]");
-    for line in BufReader::new(File::open(KALLSYMS)?).lines() {
+    for line in BufReader::new(File::open(kallsyms::PATH)?).lines() {
         let line = line?;
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        if let [address, kind, name, from] = words.as_slice()
-            && *name == function
-            && *from == wanted
-            && kind.eq_ignore_ascii_case("t")
+        if let Some(found) = Line::parse(&line)
+            && found.name == function
+            && found.module_name() == Some(module)
+            && found.kind.eq_ignore_ascii_case("t")
         {
-            return u64::from_str_radix(address, 16)
-                .ok()
-                .filter(|address| *address > 0)
-                .ok_or_else(|| {
-                    io::Error::other("the kernel hides addresses from the agent (kernel.kptr_restrict)")
-                });
+            return found.address.filter(|address| *address > 0).ok_or_else(|| {
+                io::Error::other("the kernel hides addresses from the agent (kernel.kptr_restrict)")
+            });
         }
     }
     Err(io::Error::from_raw_os_error(libc::ENOENT))
@@ -167,7 +162,7 @@ pub fn functions(
 /// Names of functions that can be traced, each once: a name that several functions have is refused by the kernel.
 /// Adds the modules that they are in.
 fn traceable(patterns: &[String], modules: &mut BTreeSet<String>) -> io::Result<Vec<String>> {
-    let list = ROOTS
+    let list = TRACEFS
         .iter()
         .find_map(|root| File::open(Path::new(root).join("available_filter_functions")).ok())
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;

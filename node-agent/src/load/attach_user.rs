@@ -12,12 +12,13 @@ use bpfleet_crds::NodeReason;
 use object::ReadCache;
 
 use super::{
-    attach::{Attaching, below},
+    attach::Attaching,
     error::{HookError, uprobe},
     programs::Attachable,
     symbol,
 };
 use crate::{
+    facts::below,
     kernel::{
         link::{self, UserPlaces, When},
         perf::{self, Way},

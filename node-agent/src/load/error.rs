@@ -5,7 +5,7 @@ use std::io;
 use aya::{
     BtfError, EbpfError,
     maps::MapError,
-    programs::{ProgramError, tc::TcError, trace_point::TracePointError, uprobe::UProbeError},
+    programs::{ProgramError, tc::TcError, trace_point::TracePointError},
 };
 use bpf_object::{ProgramPlan, ResolveError};
 use bpfleet_crds::NodeReason;
@@ -165,12 +165,6 @@ pub fn attaching(target: &str, error: &ProgramError) -> HookError {
         {
             HookError::new(NodeReason::TargetNotFound, format!("this kernel has no {target}"))
         }
-        ProgramError::UProbeError(UProbeError::SymbolError { symbol, error }) => HookError::new(
-            NodeReason::TargetNotFound,
-            format!(
-                "{target}: the binary has no symbol {symbol} ({error}); is it stripped, or is the name another?"
-            ),
-        ),
         ProgramError::UnknownInterface { name } => HookError::new(
             NodeReason::TargetNotFound,
             format!("this node has no network interface {name}"),
@@ -180,7 +174,6 @@ pub fn attaching(target: &str, error: &ProgramError) -> HookError {
             format!("cannot attach to {target}: {}", chain(error)),
         ),
         other => match find_io(other) {
-            Some(error) if matches!(other, ProgramError::UProbeError(_)) => uprobe(target, error),
             Some(error) => from_io(target, error),
             None => HookError::new(
                 NodeReason::AttachFailed,

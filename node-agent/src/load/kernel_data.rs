@@ -16,10 +16,9 @@ use bpfleet_fit::{
 use super::request::{Failure, NodePaths};
 use crate::{
     facts::{self, FactPaths, Prober},
+    kallsyms::{self, Line},
     kernel::{probe::buffer::Buffer, program::kernel_version},
 };
-
-const KALLSYMS: &str = "/proc/kallsyms";
 
 /// The running kernel.
 pub struct KernelData {
@@ -130,13 +129,14 @@ pub fn addresses(names: &BTreeSet<&str>) -> io::Result<BTreeMap<String, u64>> {
     if names.is_empty() {
         return Ok(BTreeMap::new());
     }
-    for line in BufReader::new(fs::File::open(KALLSYMS)?).lines() {
+    for line in BufReader::new(fs::File::open(kallsyms::PATH)?).lines() {
         let line = line?;
-        let mut words = line.split_ascii_whitespace();
-        let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next()) else {
-            continue;
-        };
-        let Ok(address) = u64::from_str_radix(address, 16) else {
+        let Some(Line {
+            address: Some(address),
+            name,
+            ..
+        }) = Line::parse(&line)
+        else {
             continue;
         };
         if names.contains(name) {

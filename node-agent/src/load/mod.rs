@@ -25,6 +25,5 @@ mod verifier;
 mod watching;
 pub mod worker;
 
-pub(crate) use attach::below;
 pub(crate) use error::{chain as error_chain, os_error};
 pub(crate) use interface::{index_of as interface_index, name_of as interface_name};

@@ -16,7 +16,7 @@ use aya_obj::generated::bpf_prog_type::{
 };
 use bpf_object::ObjectInfo;
 use bpfleet_crds::{NodeReason, node::FailedHook};
-use bpfleet_fit::{Attach, ChosenHook, HookPlan, Tried, choose, explain, hook_questions};
+use bpfleet_fit::{Attach, ChosenHook, HookPlan, Tried, choose, hook_questions};
 
 use super::{
     attach::{Attaching, describe},
@@ -25,7 +25,7 @@ use super::{
     kernel_data::KernelData,
     programs::Attachable,
     request::{Failure, Loaded, NodePaths, Report, Request},
-    revision::{plan, read_object},
+    revision::{failed_hook, plan, read_object},
     tracefs,
     watching::{Modules, attach},
 };
@@ -162,17 +162,7 @@ fn chosen(
                     chosen.push(hook);
                 }
             }
-            Err(unservable) => failed.extend(unservable.iter().map(|hook| {
-                FailedHook {
-                    name: hook.hook.clone(),
-                    reason: hook
-                        .passed_over
-                        .last()
-                        .map_or(NodeReason::TargetNotFound, |passed| passed.reason)
-                        .into(),
-                    message: explain(&hook.passed_over),
-                }
-            })),
+            Err(unservable) => failed.extend(unservable.iter().map(failed_hook)),
         }
     }
     Ok((chosen, failed))

@@ -161,25 +161,31 @@ fn exhausted(mut failure: Failure, unservable: &[Unservable]) -> Failure {
 
 /// Why this variant is not for this node: the reason of the first hook's last resort, and everything in words.
 fn unsuited(unservable: &[Unservable]) -> Failure {
-    let reason_of = |hook: &Unservable| {
-        hook.passed_over
-            .last()
-            .map_or(NodeReason::TargetNotFound, |passed| passed.reason)
-    };
     let texts: Vec<String> = unservable.iter().map(ToString::to_string).collect();
     let message = format!(
         "{}; give the hook an alternative for such nodes, make it optional, or exclude them by nodeSelector",
         texts.join("; ")
     );
     let reason = unservable.first().map_or(NodeReason::TargetNotFound, reason_of);
-    let failed = |hook: &Unservable| FailedHook {
+    Failure {
+        failed_hooks: unservable.iter().map(failed_hook).collect(),
+        ..Failure::new(reason, message)
+    }
+}
+
+/// Of the last resort.
+fn reason_of(hook: &Unservable) -> NodeReason {
+    hook.passed_over
+        .last()
+        .map_or(NodeReason::TargetNotFound, |passed| passed.reason)
+}
+
+/// A hook that nothing can serve, as a status has it.
+pub fn failed_hook(hook: &Unservable) -> FailedHook {
+    FailedHook {
         name: hook.hook.clone(),
         reason: reason_of(hook).into(),
         message: explain(&hook.passed_over),
-    };
-    Failure {
-        failed_hooks: unservable.iter().map(failed).collect(),
-        ..Failure::new(reason, message)
     }
 }
 

@@ -11,9 +11,7 @@ use nix::{
 };
 
 use super::request::Failure;
-
-/// Where it is mounted, newest first.
-pub const ROOTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+use crate::kernel::perf::TRACEFS;
 
 /// Whether tracefs is there.
 #[derive(Debug)]
@@ -31,12 +29,12 @@ pub fn mount_privately(plans: &[HookPlan]) -> Tracefs {
             ),
             Alternative::NoProgram { .. } => false,
         });
-    let there = ROOTS.iter().any(|root| Path::new(root).join("events").exists());
+    let there = TRACEFS.iter().any(|root| Path::new(root).join("events").exists());
     if !useful || there {
         return Tracefs(Ok(()));
     }
     let none = None::<&str>;
-    let [at, _] = ROOTS;
+    let [at, _] = TRACEFS;
     let mounted = unshare(CloneFlags::CLONE_NEWNS)
         .and_then(|()| mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none))
         .and_then(|()| mount(Some("tracefs"), at, Some("tracefs"), MsFlags::empty(), none));
@@ -52,7 +50,7 @@ impl Tracefs {
             .any(|chosen| matches!(chosen.hook.attach, Attach::Tracepoint { .. }));
         match &self.0 {
             Err(error) if needed => {
-                let [at, _] = ROOTS;
+                let [at, _] = TRACEFS;
                 let message = format!(
                     "attaching to a tracepoint needs tracefs, which is not mounted at {at}, and the agent cannot mount \
                      it ({error}): mount it on the node (`mount -t tracefs tracefs {at}`), or let agents do that \

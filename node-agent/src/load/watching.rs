@@ -13,9 +13,10 @@ use super::{
     error::HookError,
     programs::Attachable,
 };
-use crate::pins::watched::{Place, Watched, places};
-
-const KALLSYMS: &str = "/proc/kallsyms";
+use crate::{
+    kallsyms::{self, Line},
+    pins::watched::{Place, Watched, places},
+};
 
 /// The modules of functions that hooks name without one.
 #[derive(Debug, Default)]
@@ -33,7 +34,7 @@ impl Modules {
             }
         }
         if !found.is_empty()
-            && let Ok(list) = File::open(KALLSYMS)
+            && let Ok(list) = File::open(kallsyms::PATH)
         {
             scan(BufReader::new(list), &mut found);
         }
@@ -62,13 +63,11 @@ fn scan(list: impl BufRead, wanted: &mut BTreeMap<String, Option<Option<String>>
     let mut missing = wanted.len();
     for line in list.lines() {
         let Ok(line) = line else { return };
-        let mut words = line.split_ascii_whitespace().skip(2);
-        let Some(name) = words.next() else { continue };
-        if let Some(place @ None) = wanted.get_mut(name) {
-            let module = words
-                .next()
-                .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
-            *place = Some(module.map(str::to_owned));
+        let Some(symbol) = Line::parse(&line) else {
+            continue;
+        };
+        if let Some(place @ None) = wanted.get_mut(symbol.name) {
+            *place = Some(symbol.module_name().map(str::to_owned));
             missing -= 1;
             if missing == 0 {
                 return;

@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{entries, name, program_id};
 use crate::{
-    load::{below, interface_index, request::NodePaths},
+    facts::below,
+    load::{interface_index, request::NodePaths},
     record::{Instance, PROGRAM},
 };
 

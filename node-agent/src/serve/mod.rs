@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     cache::{Cache, CacheError},
     engine::{self, Settings, View, state::Wanted},
-    facts::{self, FactPaths},
+    facts::{FactPaths, Prober},
     pin_root::PinRoot,
 };
 
@@ -84,7 +84,8 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     let cache = Cache::open(&config.cache_dir)?;
     let client = client().await?;
-    let facts = facts::gather(&config.paths);
+    let mut prober = Prober::new(&config.paths);
+    let facts = prober.node_facts();
     tracing::info!(node = config.node_name, kernel = facts.kernel_release, btf = ?facts.btf.kernel, "starting");
 
     // What the node was last told, until the API server says more: after a reboot nobody may be there to ask.
@@ -112,8 +113,8 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
     let engine = async {
         let held = hold::pin_root(&config.paths.pin_root, &store, wanted_seen.clone(), &view).await;
         *pin_root.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
-        // It may have taken somebody who mounted what was missing.
-        facts.send_replace(facts::gather(&config.paths));
+        // It may have taken somebody who mounted what was missing; what the kernel has is remembered.
+        facts.send_replace(prober.node_facts());
         engine::run(settings, source, wanted_seen.clone(), view).await;
     };
     let writer = write::run(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, process::Command};
 
 use bpf_oracle::libbpf::{probe_helper, probe_map_type, probe_program_type};
-use bpfleet_agent::facts::{FactPaths, KernelBtf, Prober, gather, kernel_btf};
+use bpfleet_agent::facts::{FactPaths, KernelBtf, Prober, kernel_btf};
 use bpfleet_fit::{
     feature::{Feature, ProgramType},
     question::{Answer, Question},
@@ -104,7 +104,7 @@ fn a_helper_of_any_type_is_one_that_some_type_can_call() {
 
 #[test]
 fn facts_of_the_status_list_what_is_missing_and_what_is_not_known_sorted() {
-    let facts = gather(&FactPaths::of_this_machine());
+    let facts = Prober::new(&FactPaths::of_this_machine()).node_facts();
     let mut prober = prober();
     let (mut missing, mut unknown) = (Vec::new(), Vec::new());
     for feature in Feature::base() {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{MAX_PLACES, Place, lines, place};
-use crate::facts::near::Near;
+use crate::{facts::near::Near, kallsyms::Line};
 
 /// Endings that compilers give to what they left of a function: copies for some callers, parts, cold paths.
 const ENDINGS: [&str; 6] = ["isra", "constprop", "part", "cold", "llvm", "lto_priv"];
@@ -40,16 +40,15 @@ struct Symbol<'a> {
 /// `ffffffff81000000 T name [module]`; none for what is no such line, or is no part of the kernel or a module:
 /// eBPF programs and trampolines have symbols as well.
 fn symbol(line: &str) -> Option<Symbol<'_>> {
-    let mut words = line.split_ascii_whitespace();
-    let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
-    let place = place(words.next());
+    let line = Line::parse(line)?;
+    let place = place(line.module);
     if place.is("bpf") || matches!(&place, Place::Module(name) if name.starts_with("__builtin__")) {
         return None;
     }
     Some(Symbol {
-        address: u64::from_str_radix(address, 16).unwrap_or(0),
-        name,
-        function: matches!(kind, "t" | "T" | "w" | "W"),
+        address: line.address.unwrap_or(0),
+        name: line.name,
+        function: matches!(line.kind, "t" | "T" | "w" | "W"),
         place,
     })
 }
